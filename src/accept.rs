@@ -1,0 +1,10 @@
+//! Stage 1: a socket becomes an admitted, decrypted stream. Listeners, worker threads, TLS.
+
+mod admission;
+mod backoff;
+mod bind;
+pub mod tls;
+mod worker_thread;
+
+pub use self::bind::{BindError, Bound};
+pub use self::worker_thread::{Fleet, TlsAcceptorHandle, WorkerListener};

@@ -1,0 +1,92 @@
+//! Listening sockets: one per worker and address, so that the kernel spreads connections and no
+//! worker wakes for another's.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::upstream::KEEP_ALIVE;
+
+/// Connections the kernel holds while workers are busy; it caps this at net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// One address, bound once for every worker.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address in force: the port is known even when 0 was asked for.
+    pub address: SocketAddr,
+    /// One socket a worker.
+    pub sockets: Vec<TcpListener>,
+}
+
+/// An address that cannot be listened on, with the mend.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", self.mend())]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl BindError {
+    fn mend(&self) -> String {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "the port is in use; stop the other program (`ss -ltnp 'sport = :{}'` names it) or choose another port",
+                self.address.port()
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "ports below 1024 need a privilege; give it (`setcap cap_net_bind_service=+ep` on the binary) or choose a port above 1023 instead of {}",
+                self.address.port()
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                "no interface of this machine has that address; use 0.0.0.0 or [::] for all of them"
+                    .to_owned()
+            }
+            _ => self.source.to_string(),
+        }
+    }
+}
+
+impl Bound {
+    /// Binds `address` for `workers` workers.
+    ///
+    /// # Errors
+    /// [`BindError`], whose text names the mend.
+    pub fn new(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        // With SO_REUSEPORT a second Bowline would silently take half of the connections. A bind
+        // without it tells whether anybody listens there.
+        drop(socket(address, false).map_err(failed)?);
+        let first = socket(address, true).map_err(failed)?;
+        let bound = first.local_addr().map_err(failed)?;
+        let mut sockets = vec![first];
+        while sockets.len() < workers {
+            sockets.push(socket(bound, true).map_err(failed)?);
+        }
+        for socket in &sockets {
+            SockRef::from(socket).listen(BACKLOG).map_err(failed)?;
+        }
+        Ok(Self { address: bound, sockets })
+    }
+}
+
+/// A bound socket that does not listen yet. What is set here, accepted sockets inherit: that
+/// saves five system calls a connection.
+fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        // [::] and 0.0.0.0 are two addresses; who wants both lists both.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,307 @@
+//! Worker threads. Each has a runtime of its own, a socket of its own per listener, its own
+//! upstream connections; they meet only at the plan pointer and when one passes a fresh
+//! connection to another.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::admission::{Admission, Loads};
+use super::backoff::Backoff;
+use crate::drain::{self, Phase};
+use crate::exchange::{self, Arrival, ClientStream, Worker};
+use crate::generation::Generation;
+use crate::plan::Listener;
+use crate::telemetry::Metrics;
+
+/// How often idle upstream connections are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// After the cut, tunnels get this long to say goodbye to their sockets.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A listener as one worker sees it.
+#[derive(Debug)]
+pub struct WorkerListener {
+    /// What was planned.
+    pub plan: Arc<Listener>,
+    /// This worker's socket.
+    pub socket: StdListener,
+    /// The listener's TLS.
+    pub tls: Option<TlsAcceptorHandle>,
+    /// Places for connections, shared by all workers.
+    pub places: Option<Arc<Semaphore>>,
+}
+
+/// A [`TlsAcceptor`] that can be shown.
+#[derive(Clone)]
+pub struct TlsAcceptorHandle(pub TlsAcceptor);
+
+impl std::fmt::Debug for TlsAcceptorHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsAcceptor")
+    }
+}
+
+/// All workers.
+#[derive(Debug)]
+pub struct Fleet {
+    threads: Vec<JoinHandle<()>>,
+    /// Closed when the last worker has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// A fresh connection that one worker passes to another.
+#[derive(Debug)]
+struct Passed {
+    stream: StdStream,
+    peer: SocketAddr,
+    listener: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Fleet {
+    /// Starts one thread for each of `listeners`, which holds each worker's own sockets.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be had.
+    pub fn start(
+        listeners: Vec<Vec<WorkerListener>>,
+        plan: &Arc<ArcSwap<Generation>>,
+        metrics: &Arc<Metrics>,
+        phase: &watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        let loads = Arc::new(Loads::new(listeners.len()));
+        let (senders, inboxes): (Vec<_>, Vec<_>) =
+            listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let (alive, ended) = mpsc::channel(1);
+        let mut threads = Vec::new();
+        for (id, (listeners, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (plan, metrics, phase) = (Arc::clone(plan), Arc::clone(metrics), phase.clone());
+            let (loads, peers, alive) = (Arc::clone(&loads), senders.clone(), alive.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{id}"));
+            threads.push(thread.spawn(move || {
+                let work = async move {
+                    let worker = Worker::new(id, plan, metrics, phase);
+                    WorkerThread { worker, loads, peers }.run(listeners, inbox).await;
+                };
+                runtime.block_on(LocalSet::new().run_until(work));
+                drop(alive);
+            })?);
+        }
+        Ok(Self { threads, ended })
+    }
+
+    /// Waits until every worker has ended, which they do some time after the phase has changed.
+    pub async fn ended(mut self) {
+        while self.ended.recv().await.is_some() {}
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended by a panic; this is a bug in Bowline");
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct WorkerThread {
+    worker: Rc<Worker>,
+    loads: Arc<Loads>,
+    peers: Vec<mpsc::UnboundedSender<Passed>>,
+}
+
+impl WorkerThread {
+    async fn run(self, listeners: Vec<WorkerListener>, mut inbox: mpsc::UnboundedReceiver<Passed>) {
+        let listeners: Rc<[WorkerListener]> = listeners.into();
+        for index in 0..listeners.len() {
+            let (this, listeners) = (self.clone(), Rc::clone(&listeners));
+            tokio::task::spawn_local(async move { this.accept_loop(&listeners, index).await });
+        }
+        let mut phase = self.worker.phase.clone();
+        let mut sweep = interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = drain::begun(&mut phase) => break,
+                _ = sweep.tick() => self.worker.sweep(),
+                passed = inbox.recv() => match passed {
+                    Some(passed) => self.take_over(&listeners, passed),
+                    None => break,
+                },
+            }
+        }
+        // What was passed just before the drain is a client like any other.
+        inbox.close();
+        while let Some(passed) = inbox.recv().await {
+            self.take_over(&listeners, passed);
+        }
+        self.worker.close_idle();
+        tokio::select! {
+            () = self.worker.empty() => {}
+            () = drain::over(&mut phase) => {
+                self.worker.roster.cut_all();
+                // Requests that are still in flight are cut with the runtime.
+                drop(timeout(LAST_WORDS, self.worker.without_tunnels()).await);
+            }
+        }
+    }
+
+    fn take_over(&self, listeners: &Rc<[WorkerListener]>, passed: Passed) {
+        let Passed { stream, peer, listener, permit } = passed;
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.admit(listeners, listener, stream, peer, permit),
+            Err(error) => tracing::warn!(%error, "a connection was lost between two workers"),
+        }
+    }
+
+    async fn accept_loop(&self, listeners: &Rc<[WorkerListener]>, index: usize) {
+        let Some(listener) = listeners.get(index) else { return };
+        let socket = match listener.socket.try_clone().and_then(TcpListener::from_std) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(listener = listener.plan.name, %error, "cannot accept");
+                return;
+            }
+        };
+        let mut phase = self.worker.phase.clone();
+        tokio::select! {
+            () = drain::begun(&mut phase) => {}
+            () = self.accept_from(&socket, listener, listeners, index) => {}
+        }
+    }
+
+    async fn accept_from(
+        &self,
+        socket: &TcpListener,
+        listener: &WorkerListener,
+        listeners: &Rc<[WorkerListener]>,
+        index: usize,
+    ) {
+        let mut backoff = Backoff::default();
+        let mut told: Option<Instant> = None;
+        loop {
+            let permit = match &listener.places {
+                // The semaphore is never closed, so there is always a permit at the end.
+                Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+                None => None,
+            };
+            match socket.accept().await {
+                Ok((stream, peer)) => {
+                    backoff.reset();
+                    self.place(listeners, index, stream, peer, permit);
+                }
+                Err(error) => {
+                    self.worker.counters().accept_errors.inc();
+                    let Some(pause) = backoff.after(&error) else { continue };
+                    // One line a second however many attempts fail.
+                    if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+                        told = Some(Instant::now());
+                        tracing::error!(
+                            listener = listener.plan.name, %error,
+                            "cannot accept; will go on trying (out of descriptors? raise `ulimit -n`)"
+                        );
+                    }
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Keeps a fresh connection, or passes it to a worker that has far fewer.
+    fn place(
+        &self,
+        listeners: &Rc<[WorkerListener]>,
+        index: usize,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let relief = self.loads.relief(self.worker.id).and_then(|id| self.peers.get(id));
+        let Some(relief) = relief else {
+            return self.admit(listeners, index, stream, peer, permit);
+        };
+        match stream.into_std() {
+            Ok(stream) => {
+                self.worker.counters().handed_over.inc();
+                let passed = Passed { stream, peer, listener: index, permit };
+                if let Err(refused) = relief.send(passed) {
+                    self.take_over(listeners, refused.0);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a connection was lost between two workers"),
+        }
+    }
+
+    fn admit(
+        &self,
+        listeners: &Rc<[WorkerListener]>,
+        index: usize,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let Some(listener) = listeners.get(index) else { return };
+        let admission =
+            Box::new(Admission::new(Rc::clone(&self.worker), Arc::clone(&self.loads), permit));
+        let plan = &listener.plan;
+        let arrival = Arrival {
+            peer,
+            tls: listener.tls.is_some(),
+            server_name: None,
+            header_timeout: plan.header_timeout,
+            limits: plan.limits,
+        };
+        let worker = Rc::clone(&self.worker);
+        match (&listener.tls, &plan.tls) {
+            (Some(acceptor), Some(tls)) => {
+                let accept = acceptor.0.accept(stream);
+                let (within, refuse) = (tls.handshake_timeout, tls.refuse_host_mismatch);
+                tokio::task::spawn_local(async move {
+                    let stream = match timeout(within, accept).await {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => return tls_failed(&worker, peer, &error),
+                        Err(_) => {
+                            return tls_failed(&worker, peer, &io::ErrorKind::TimedOut.into());
+                        }
+                    };
+                    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+                    let arrival = Arrival { server_name: name.filter(|_| refuse), ..arrival };
+                    exchange::serve(stream, arrival, worker, admission).await;
+                });
+            }
+            _ => {
+                tokio::task::spawn_local(exchange::serve(stream, arrival, worker, admission));
+            }
+        }
+    }
+}
+
+fn tls_failed(worker: &Worker, peer: SocketAddr, error: &io::Error) {
+    worker.counters().tls_failures.inc();
+    tracing::info!(client = %peer.ip(), %error, "TLS handshake failed");
+}
+
+impl ClientStream for TcpStream {
+    fn reset_on_close(&self) {
+        // A failure leaves an ordinary close, which is what there was before.
+        drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
+    }
+}
+
+impl ClientStream for TlsStream<TcpStream> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}

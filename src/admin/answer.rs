@@ -1,0 +1,52 @@
+//! What each path of the admin plane says.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::Full;
+use hyper::{Request, Response};
+use prometheus::TEXT_FORMAT;
+
+use super::{AdminState, guard};
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+const INDEX: &str = "Bowline\n\n\
+    /metrics  counters in the Prometheus text format\n\
+    /healthz  200 while the process lives\n\
+    /readyz   200 while it takes new work, 503 while it drains\n";
+
+/// Answers one request; its body, if any, is not read. hyper leaves the body out for HEAD.
+pub(super) fn answer<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
+    if let Err((status, reason)) = guard::check(request) {
+        return text(status, PLAIN, format!("{reason}\n"));
+    }
+    let path = request.uri().path();
+    if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz") {
+        return text(StatusCode::NOT_FOUND, PLAIN, "no such page\n");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD only\n");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    match path {
+        "/metrics" => text(StatusCode::OK, TEXT_FORMAT, state.metrics.encode()),
+        "/healthz" => text(StatusCode::OK, PLAIN, "ok\n"),
+        "/readyz" if state.ready.load(Ordering::Acquire) => text(StatusCode::OK, PLAIN, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
+        _ => text(StatusCode::OK, PLAIN, INDEX),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

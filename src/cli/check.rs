@@ -1,0 +1,18 @@
+//! `bowline check`.
+
+use std::path::Path;
+
+use super::{CommandError, load, print};
+
+pub(super) fn check(file: &Path) -> Result<(), CommandError> {
+    let plan = load::plan(file)?;
+    let count =
+        |number: usize, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    print(&format!(
+        "{}: in order ({}, {}, {})\n",
+        file.display(),
+        count(plan.listeners.len(), "listener"),
+        count(plan.routes.all().len(), "route"),
+        count(plan.upstreams.len(), "upstream"),
+    ))
+}

@@ -1,0 +1,165 @@
+//! `bowline explain`: the decisions of a request, made without sending it.
+
+use std::fmt::Write as _;
+
+use http::header::{
+    CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Uri};
+
+use super::{CommandError, ExplainArgs, load, print};
+use crate::exchange::{Preview, preview};
+use crate::plan::{Listener, Plan, Route};
+
+pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
+    let plan = load::plan(&args.file)?;
+    let asked = Asked::read(args)?;
+    print(&asked.told(&plan))
+}
+
+/// The request that was asked about.
+struct Asked {
+    head: Parts,
+    tls: bool,
+    port: Option<u16>,
+}
+
+impl Asked {
+    fn read(args: &ExplainArgs) -> Result<Self, CommandError> {
+        let wrong = |what: String| CommandError::usage(format!("bowline explain: {what}"));
+        let uri: Uri = args
+            .url
+            .parse()
+            .map_err(|error| wrong(format!("`{}` is not a URL: {error}", args.url)))?;
+        let method: Method = args
+            .method
+            .to_ascii_uppercase()
+            .parse()
+            .map_err(|_| wrong(format!("`{}` is not a method", args.method)))?;
+        let scheme = uri.scheme_str().unwrap_or("http").to_owned();
+        if !matches!(scheme.as_str(), "http" | "https" | "ws" | "wss") {
+            return Err(wrong(format!("`{scheme}://` is not http, https, ws or wss")));
+        }
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = method;
+        if let Some(authority) = uri.authority()
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            head.headers.insert(HOST, host);
+        } else {
+            head.headers.insert(HOST, HeaderValue::from_static("localhost"));
+        }
+        if scheme.starts_with("ws") {
+            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            head.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            head.headers
+                .insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        }
+        for written in &args.headers {
+            let (name, value) = written.split_once(':').ok_or_else(|| {
+                wrong(format!("`{written}` is not a header: write 'Name: value'"))
+            })?;
+            let name = HeaderName::from_bytes(name.trim().as_bytes());
+            match (name, HeaderValue::from_str(value.trim())) {
+                (Ok(name), Ok(value)) if name == HOST => drop(head.headers.insert(name, value)),
+                (Ok(name), Ok(value)) => drop(head.headers.append(name, value)),
+                _ => return Err(wrong(format!("`{written}` is not a header"))),
+            }
+        }
+        let port = uri.port_u16();
+        if let Some(target) = uri.path_and_query() {
+            head.uri = Uri::from(target.clone());
+        }
+        Ok(Self { head, tls: matches!(scheme.as_str(), "https" | "wss"), port })
+    }
+
+    /// The listener of this port and scheme; else of this scheme; else the first.
+    fn listener<'a>(&self, plan: &'a Plan) -> Option<&'a Listener> {
+        let of_scheme = || plan.listeners.iter().filter(|one| one.tls.is_some() == self.tls);
+        let of_port = of_scheme().find(|one| Some(one.address.port()) == self.port);
+        of_port.or_else(|| of_scheme().next()).or_else(|| plan.listeners.first())
+    }
+
+    fn told(mut self, plan: &Plan) -> String {
+        let mut text = String::new();
+        let Some(listener) = self.listener(plan) else { return text };
+        let tls = if listener.tls.is_some() { " with TLS" } else { "" };
+        let name = if listener.name == listener.address.to_string() { "" } else { &listener.name };
+        line(&mut text, "listener", format_args!("{}{tls} {name}", listener.address));
+        if (listener.tls.is_some()) != self.tls {
+            line(
+                &mut text,
+                "note",
+                format_args!("no listener speaks this URL's scheme; shown as if this one did"),
+            );
+        }
+        match preview(&mut self.head, &listener.limits, &plan.routes) {
+            Preview::Refused { status, detail } => {
+                line(&mut text, "answer", format_args!("{status} by Bowline: {detail}"));
+            }
+            Preview::NoRoute { websocket } => {
+                line(&mut text, "request", format_args!("{}", kind(websocket)));
+                line(
+                    &mut text,
+                    "answer",
+                    format_args!("404 by Bowline: no route takes this host and path"),
+                );
+            }
+            Preview::Routed { route, websocket } => {
+                line(&mut text, "request", format_args!("{}", kind(websocket)));
+                routed(&mut text, plan, route, websocket);
+            }
+        }
+        text
+    }
+}
+
+fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool) {
+    line(text, "route", format_args!("{}", route.name));
+    let guards = match route.max_body {
+        Some(limit) => format!("max_body {limit} bytes"),
+        None => "none".to_owned(),
+    };
+    line(text, "guards", format_args!("{guards}"));
+    if let Some(upstream) = plan.upstream_of(route) {
+        let endpoints: Vec<&str> =
+            upstream.endpoints.iter().map(|one| one.label.as_str()).collect();
+        let endpoints = match upstream.builtin {
+            Some(kind) => format!("built in: {}", kind.as_str()),
+            None => format!("{} by {}", endpoints.join(", "), upstream.balance.as_str()),
+        };
+        line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+    }
+    let times = &route.timeouts;
+    if websocket {
+        let idle = times.idle.map_or("off".to_owned(), |idle| format!("{idle:?}"));
+        line(
+            text,
+            "timeouts",
+            format_args!(
+                "connect {:?}, handshake {:?}; then idle {idle}, half_close {:?}",
+                times.connect, times.handshake, times.half_close
+            ),
+        );
+    } else {
+        line(
+            text,
+            "timeouts",
+            format_args!(
+                "connect {:?}, response {:?}, body {:?}",
+                times.connect, times.response, times.body
+            ),
+        );
+    }
+}
+
+fn kind(websocket: bool) -> &'static str {
+    if websocket { "WebSocket upgrade" } else { "plain HTTP" }
+}
+
+fn line(text: &mut String, what: &str, how: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{what:<9} {}", how.to_string().trim_end()).ok();
+}

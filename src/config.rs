@@ -1,0 +1,47 @@
+//! What the configuration file says: types that mirror the YAML key by key, the reader that finds
+//! every structural mistake with its line and column, and the schema and reference made from the
+//! same types. What a configuration *means* (defaults, references between its parts, addresses,
+//! files) is `plan/`; nothing here opens a socket or resolves a name.
+
+mod admin;
+mod at;
+mod drain;
+mod listener;
+mod log;
+mod mistakes;
+mod one_or_many;
+mod parse;
+mod positions;
+mod read;
+mod reference;
+mod root;
+mod route;
+mod schema;
+mod size;
+mod switch;
+mod time;
+mod timeouts;
+mod tls;
+mod upstream;
+mod variables;
+mod wording;
+
+pub use admin::Admin;
+pub use at::At;
+pub use drain::Drain;
+pub use listener::{Limits, Listener};
+pub use log::{Format, Level, Log};
+pub use mistakes::Mistakes;
+pub use one_or_many::OneOrMany;
+pub use parse::parse;
+pub use read::{ReadError, read};
+pub use reference::reference;
+pub use root::{Config, Forwarded};
+pub use route::{Match, Route};
+pub use schema::schema;
+pub use size::Size;
+pub use switch::{Count, Switch};
+pub use time::{Limit, Time};
+pub use timeouts::Timeouts;
+pub use tls::{Certificate, HostMismatch, Tls};
+pub use upstream::{Balance, Builtin, KeepAlive, Upstream};

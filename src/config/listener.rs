@@ -1,0 +1,38 @@
+//! A listener: one address to accept on, and what a connection there may cost.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Count, Size, Time, Tls};
+
+/// One address where Bowline accepts connections.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of listener settings")]
+pub struct Listener {
+    /// IP address and port, `127.0.0.1:8080` or `[::]:443`. Port 0 takes any free one. Required.
+    pub address: Option<String>,
+    /// The name in logs and metrics. Default: the address.
+    pub name: Option<String>,
+    /// Certificates; with them the listener speaks TLS, without them plain text. Default: off.
+    pub tls: Option<Tls>,
+    /// How long a client may take to send a request head, counted from the connection or from the
+    /// end of the answer before; so also how long an idle keep-alive connection is held. Default:
+    /// `30s`.
+    pub header_timeout: Option<Time>,
+    /// Bounds on what one client may send or hold. Default: each its own.
+    pub limits: Limits,
+}
+
+/// Bounds on what clients of one listener may send or hold.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of limits")]
+pub struct Limits {
+    /// The longest request target; a longer one is answered with 414. Default: `16KiB`.
+    pub uri: Option<Size>,
+    /// The largest request head; a larger one is answered with 431. This is also the memory that
+    /// a client can make Bowline hold before a route is known. Default: `64KiB`.
+    pub headers: Option<Size>,
+    /// How many connections may be open at once, tunnels included; more are closed as soon as
+    /// they are accepted. Default: unlimited.
+    pub connections: Option<Count>,
+}

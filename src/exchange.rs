@@ -1,0 +1,32 @@
+//! Stage 2: bytes become one judged request. hyper parses; here a head is made to mean one thing,
+//! a route is found, the request is forwarded or its upgrade is carried through to the 101.
+
+mod account;
+mod carried;
+mod connection;
+mod dialling;
+mod forward;
+mod forwarded;
+mod handshake;
+mod head;
+mod hygiene;
+mod preview;
+mod reply;
+mod request_body;
+mod response_body;
+mod service;
+mod upgrade;
+mod worker;
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::preview::{Preview, preview};
+pub use self::worker::{Snapshot, Worker};
+
+/// The target as an upstream expects it: path and query only (RFC 9112 section 3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::from(target)
+}

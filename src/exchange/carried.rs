@@ -1,0 +1,136 @@
+//! A tunnel with all that it carries: lease, admission, labels, counters. What a 101 promises is
+//! kept here, and let go here, in one place, once both sockets are done.
+
+use std::any::Any;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::HeaderMap;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::account::Account;
+use super::service::Conversation;
+use super::worker::Worker;
+use crate::generation::{LiveRoute, Way};
+use crate::telemetry::access;
+use crate::tunnel::{Leg, Limits, Tunnel};
+use crate::upstream::{self, Lease};
+
+/// The upstream half of a tunnel whose 101 is on its way to the client.
+#[derive(Debug)]
+pub(super) struct Pending {
+    upstream: TcpStream,
+    read_ahead: Vec<u8>,
+    limits: Limits,
+    held: Held,
+}
+
+/// What lives exactly as long as the tunnel.
+#[derive(Debug)]
+struct Held {
+    worker: Rc<Worker>,
+    lease: Lease,
+    route: LiveRoute,
+    upstream: Arc<str>,
+    client: IpAddr,
+    id: u64,
+}
+
+impl Pending {
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the handshake, used once")]
+    pub(super) fn new(
+        conversation: &Conversation,
+        way: Way<'_>,
+        client: IpAddr,
+        stream: TcpStream,
+        read_ahead: Vec<u8>,
+        lease: Lease,
+        account: &Account,
+        answer: &HeaderMap,
+    ) -> Self {
+        upstream::keep_alive(&stream);
+        let worker = Rc::clone(&conversation.worker);
+        let id = worker.next_tunnel_id();
+        if let Some(line) = account.line() {
+            access::tunnel_open(&access::TunnelOpen {
+                id,
+                client,
+                host: &line.host,
+                path: &line.path,
+                route: &way.live.name,
+                upstream: &way.upstream.name,
+                endpoint: &lease.endpoint().label,
+                subprotocol: answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|one| one.to_str().ok()),
+                handshake: account.began.elapsed(),
+            });
+        }
+        let timeouts = &way.route.timeouts;
+        Self {
+            upstream: stream,
+            read_ahead,
+            limits: Limits { idle: timeouts.idle, half_close: timeouts.half_close },
+            held: Held {
+                worker,
+                lease,
+                route: way.live.clone(),
+                upstream: Arc::clone(&way.upstream.name),
+                client,
+                id,
+            },
+        }
+    }
+
+    /// Joins the two sockets. `admission` is let go with the lease, last.
+    pub(super) fn begin<C>(self, client: Leg<C>, admission: Box<dyn Any>) -> Carried<C>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { upstream, read_ahead, limits, held } = self;
+        held.route.counters.at(held.worker.id).tunnels_opened.inc();
+        let member = held.worker.roster.enter();
+        let upstream = Leg { stream: upstream, read_ahead };
+        Carried {
+            tunnel: Tunnel::new(client, upstream, limits, member),
+            held,
+            _admission: admission,
+        }
+    }
+}
+
+/// A tunnel as a task: when it has ended, that is counted and told, and everything is let go.
+pub(super) struct Carried<C> {
+    tunnel: Tunnel<C, TcpStream>,
+    held: Held,
+    _admission: Box<dyn Any>,
+}
+
+impl<C> Future for Carried<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let ended = ready!(Pin::new(&mut this.tunnel).poll(cx));
+        let held = &this.held;
+        held.route.counters.at(held.worker.id).tunnel_ended(&ended);
+        if access::enabled() {
+            access::tunnel_close(&access::TunnelClose {
+                id: held.id,
+                client: held.client,
+                route: &held.route.name,
+                upstream: &held.upstream,
+                endpoint: &held.lease.endpoint().label,
+                ended: &ended,
+            });
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,166 @@
+//! One client connection from its first byte to its last: hyper reads and writes HTTP on it until
+//! a 101 turns it into a tunnel or somebody closes it.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::server::conn::http1::{Builder, Connection, Parts};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::forwarded::Origin;
+use super::reply::Refusal;
+use super::service::{Conversation, ExchangeService};
+use super::worker::Worker;
+use crate::drain;
+use crate::error::Failure;
+use crate::plan::Limits;
+use crate::tunnel::Leg;
+
+/// How long a client may take to read a last answer before the socket is dropped (H-10).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a client may still send in that time; more is not worth waiting for.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// A client's stream that can be ended by a reset.
+pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Makes the coming close a reset: the peer must not take what it got for whole.
+    fn reset_on_close(&self);
+}
+
+/// What is known of a connection before its first request.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Whether it is TLS.
+    pub tls: bool,
+    /// The TLS server name, when a Host that differs from it is to be refused.
+    pub server_name: Option<String>,
+    /// For a request head to arrive, and between requests.
+    pub header_timeout: Duration,
+    /// What the client may send.
+    pub limits: Limits,
+}
+
+/// Serves one connection until it ends or becomes a tunnel. `admission` is let go last of all, by
+/// the tunnel when there is one.
+pub async fn serve<S: ClientStream>(
+    stream: S,
+    arrival: Arrival,
+    worker: Rc<Worker>,
+    admission: Box<dyn Any>,
+) {
+    let conversation = Rc::new(Conversation {
+        origin: Origin::new(arrival.peer, arrival.tls),
+        limits: arrival.limits,
+        server_name: arrival.server_name,
+        pending: RefCell::new(None),
+        truncated: Rc::new(Cell::new(false)),
+        requests: Cell::new(0),
+        worker,
+    });
+    let service = ExchangeService(Rc::clone(&conversation));
+    let mut connection = Box::new(
+        Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(arrival.header_timeout)
+            // The list is checked again, precisely, where it can be answered with a reason.
+            .max_header_size(conversation.limits.headers.saturating_mul(2))
+            .serve_connection(TokioIo::new(stream), service),
+    );
+    let result = drive(&mut connection, &conversation.worker).await;
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    let stream = io.into_inner();
+    let pending = conversation.pending.take();
+    match (result, pending) {
+        (Ok(()), Some(pending)) => {
+            let client = Leg { stream, read_ahead: read_buf.to_vec() };
+            // The read buffer's block must not outlive the handshake.
+            drop(read_buf);
+            // A task of its own: this one's future is as large as all of HTTP.
+            tokio::task::spawn_local(pending.begin(client, admission));
+        }
+        (Ok(()), None) => linger(stream).await,
+        (Err(error), _) => failed(stream, &error, &conversation).await,
+    }
+}
+
+/// Polls hyper until the connection is done, telling it once when the process drains.
+async fn drive<S: ClientStream>(
+    connection: &mut Connection<TokioIo<S>, ExchangeService>,
+    worker: &Worker,
+) -> hyper::Result<()> {
+    let mut phase = worker.phase.clone();
+    let mut draining = pin!(drain::begun(&mut phase));
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && draining.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(cx)
+    })
+    .await
+}
+
+async fn failed<S: ClientStream>(mut stream: S, error: &hyper::Error, conversation: &Conversation) {
+    if conversation.truncated.get() {
+        stream.reset_on_close();
+        return;
+    }
+    let counters = conversation.worker.counters();
+    if error.is_timeout() {
+        // hyper closes a slow head without a word. Between requests that is right; a client that
+        // never got one out is told.
+        if conversation.requests.get() == 0 {
+            counters.count_failure(Failure::RequestTimeout);
+            let head = slow_head(conversation);
+            drop(timeout(LINGER, stream.write_all(&head)).await);
+        }
+        return linger(stream).await;
+    }
+    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        counters.unparsed.inc();
+        tracing::info!(client = %conversation.origin.peer.ip(), %error, "a request that is not HTTP");
+        return linger(stream).await;
+    }
+    tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
+}
+
+/// The 408 that hyper does not send.
+fn slow_head(conversation: &Conversation) -> Vec<u8> {
+    let refusal = Refusal::new(Failure::RequestTimeout)
+        .because("the request head did not arrive in time")
+        .closing();
+    let generation = conversation.worker.generation();
+    let answer = refusal.answer(None, &generation.plan.pseudonym);
+    super::reply::to_bytes(&answer)
+}
+
+/// Closes so that the client can read the last answer: FIN, then a moment for what it still
+/// sends, then the rest. A close with bytes unread would be a reset that destroys the answer.
+async fn linger<S: ClientStream>(mut stream: S) {
+    drop(
+        timeout(LINGER, async {
+            stream.shutdown().await?;
+            let mut rest = [0; 4096];
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                match stream.read(&mut rest).await? {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        })
+        .await,
+    );
+}

@@ -1,0 +1,102 @@
+//! From an upstream to a connection that HTTP can be spoken on, trying one endpoint after another
+//! until one answers.
+
+use std::sync::Arc;
+
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::request_body::RequestBody;
+use super::worker::Worker;
+use crate::error::Failure;
+use crate::plan::Timeouts;
+use crate::upstream::{DialError, Endpoint, Lease, Upstream, dial};
+
+/// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
+/// dead upstream does not triple every client's wait further.
+const MAX_ATTEMPTS: usize = 3;
+
+/// The endpoints that a request has tried in vain.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    tried: Vec<Arc<Endpoint>>,
+    last: Option<Failure>,
+}
+
+/// A fresh connection to an endpoint, HTTP/1.1 on it, not driven yet.
+pub(super) struct Dialled {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) connection: Connection<TokioIo<TcpStream>, RequestBody>,
+}
+
+impl Attempts {
+    /// Claims the next endpoint.
+    ///
+    /// # Errors
+    /// What the last attempt failed with, when no further one may be made.
+    pub(super) fn lease(&self, upstream: &Upstream) -> Result<Lease, Failure> {
+        let exhausted = self.last.unwrap_or(Failure::NoEndpoint);
+        if self.tried.len() >= MAX_ATTEMPTS {
+            return Err(exhausted);
+        }
+        upstream.lease(&self.tried).ok_or(exhausted)
+    }
+
+    /// Notes that an endpoint failed; the next lease is for another.
+    pub(super) fn failed(&mut self, lease: &Lease, failure: Failure) {
+        self.tried.push(Arc::clone(lease.endpoint()));
+        self.last = Some(failure);
+    }
+
+    /// Whether something was tried already.
+    pub(super) fn is_retry(&self) -> bool {
+        !self.tried.is_empty()
+    }
+}
+
+/// Connects to the lease's endpoint.
+///
+/// # Errors
+/// The failure that the client gets when there is no other endpoint.
+pub(super) async fn connect(
+    worker: &Worker,
+    upstream: &Upstream,
+    lease: &Lease,
+    timeouts: &Timeouts,
+) -> Result<Dialled, Failure> {
+    let counters = upstream.counters.at(worker.id);
+    let began = Instant::now();
+    let stream = match dial(&lease.endpoint().target, timeouts.connect).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            counters.connect_failures.inc();
+            tracing::warn!(
+                upstream = &*upstream.name, endpoint = lease.endpoint().label, %error,
+                "cannot connect to an endpoint"
+            );
+            return Err(match error {
+                DialError::Refused => Failure::ConnectRefused,
+                DialError::Timeout(_) => Failure::ConnectTimeout,
+                DialError::Failed(_) => Failure::ConnectFailed,
+            });
+        }
+    };
+    counters.connects.inc();
+    counters.connect_seconds.observe(began.elapsed());
+    let (sender, connection) = http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Failure::ConnectFailed)?;
+    Ok(Dialled { sender, connection })
+}
+
+/// What an error of hyper's client says about the upstream.
+pub(super) fn blame(error: &hyper::Error) -> Failure {
+    if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        Failure::BadResponse
+    } else {
+        Failure::ConnectionLost
+    }
+}

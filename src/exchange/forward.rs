@@ -1,0 +1,188 @@
+//! Plain HTTP: one request to an upstream, its answer back, both streaming.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use http::header::CONTENT_LENGTH;
+use http::header::TRANSFER_ENCODING;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::timeout;
+
+use super::dialling::{self, Attempts, Dialled};
+use super::reply::Refusal;
+use super::request_body::{BodyStory, RequestBody};
+use super::response_body::{FromUpstream, ResponseBody, Reuse};
+use super::worker::Worker;
+use crate::error::Failure;
+use crate::generation::Way;
+use crate::upstream::Lease;
+
+/// An answer, and what it takes to use its connection again.
+pub(super) struct Forwarded {
+    pub(super) response: Response<Incoming>,
+    lease: Lease,
+    sender: SendRequest<RequestBody>,
+    story: Rc<BodyStory>,
+}
+
+/// Sends `request` to `way`'s upstream and waits for the head of the answer.
+///
+/// A pooled connection that its upstream had closed is replaced without a word; an endpoint that
+/// refuses is passed over; a request that may have been processed is repeated only when it has no
+/// body and its method is idempotent (RFC 9110 section 9.2.2).
+///
+/// # Errors
+/// The refusal that the client gets.
+pub(super) async fn forward(
+    worker: &Rc<Worker>,
+    way: Way<'_>,
+    request: Request<RequestBody>,
+    story: &Rc<BodyStory>,
+) -> Result<Forwarded, Refusal> {
+    let mut attempts = Attempts::default();
+    let mut spare = Spare::of(&request);
+    let mut next = Some(request);
+    loop {
+        let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
+        let counters = way.upstream.counters.at(worker.id);
+        if attempts.is_retry() {
+            counters.retries.inc();
+        }
+        let pooled = worker.pool.take(lease.endpoint());
+        let reused = pooled.is_some();
+        let mut sender = match pooled {
+            Some(sender) => {
+                counters.reused.inc();
+                sender
+            }
+            None => {
+                match dialling::connect(worker, way.upstream, &lease, &way.route.timeouts).await {
+                    Ok(dialled) => drive(dialled),
+                    Err(failure) => {
+                        attempts.failed(&lease, failure);
+                        continue;
+                    }
+                }
+            }
+        };
+        let Some(request) = next.take().or_else(|| spare.as_ref().map(Spare::again)) else {
+            return Err(Refusal::new(Failure::Internal).closing());
+        };
+        let answer = timeout(way.route.timeouts.response, sender.try_send_request(request)).await;
+        let mut error = match answer {
+            Err(_) => {
+                return Err(Refusal::new(Failure::ResponseTimeout)
+                    .because("the upstream did not answer in time")
+                    .closing());
+            }
+            Ok(Ok(response)) => {
+                let story = Rc::clone(story);
+                return Ok(Forwarded { response, lease, sender, story });
+            }
+            Ok(Err(error)) => error,
+        };
+        if let Some(failure) = story.failure.get() {
+            // The client's body is at fault, not the upstream.
+            return Err(Refusal::new(failure).closing());
+        }
+        let failure = dialling::blame(error.error());
+        next = error.take_message();
+        let unsent = next.is_some();
+        let repeatable = failure == Failure::ConnectionLost && spare.is_some();
+        if !unsent && !repeatable {
+            tracing::warn!(
+                upstream = &*way.upstream.name, endpoint = lease.endpoint().label,
+                error = %error.error(), "an endpoint failed before its answer"
+            );
+            return Err(Refusal::new(failure).closing());
+        }
+        if !reused {
+            attempts.failed(&lease, failure);
+            if !unsent {
+                // Sent once to a fresh connection and lost: one more try elsewhere, then no more.
+                next = spare.take().map(|spare| spare.again());
+            }
+        }
+    }
+}
+
+impl Forwarded {
+    /// Who answered, for the access line.
+    pub(super) fn endpoint(&self) -> String {
+        self.lease.endpoint().label.clone()
+    }
+
+    /// The body that streams the answer to the client and gives the connection back.
+    pub(super) fn into_response(
+        self,
+        worker: &Rc<Worker>,
+        way: Way<'_>,
+        truncated: &Rc<Cell<bool>>,
+    ) -> Response<ResponseBody> {
+        let Self { response, lease, sender, story } = self;
+        let keep_alive = way.upstream.keep_alive;
+        let reuse = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Reuse {
+            worker: Rc::clone(worker),
+            sender,
+            keep_alive,
+            story,
+        });
+        response.map(|incoming| {
+            ResponseBody::upstream(Box::new(FromUpstream {
+                incoming,
+                reuse,
+                lease: Some(lease),
+                truncated: Rc::clone(truncated),
+            }))
+        })
+    }
+}
+
+/// Lets a connection run beside its requests, so that its end is noticed while it is idle.
+fn drive(dialled: Dialled) -> SendRequest<RequestBody> {
+    let Dialled { sender, connection } = dialled;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an upstream connection ended early");
+        }
+    });
+    sender
+}
+
+/// Makes a client's head one for an upstream: origin-form, HTTP/1.1, framing as the body's.
+pub(super) fn outbound(mut parts: Parts, body: RequestBody) -> Request<RequestBody> {
+    parts.uri = super::origin_form(&parts.uri);
+    parts.version = Version::HTTP_11;
+    // hyper would send a body of unknown length on these as empty unless told.
+    let unsized_body = !body.is_none() && !parts.headers.contains_key(CONTENT_LENGTH);
+    if unsized_body && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    parts.extensions = http::Extensions::new();
+    Request::from_parts(parts, body)
+}
+
+/// A copy of a request that may be sent twice.
+struct Spare {
+    head: Request<()>,
+}
+
+impl Spare {
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        if !request.body().is_none() || !request.method().is_idempotent() {
+            return None;
+        }
+        let mut head = Request::new(());
+        *head.method_mut() = request.method().clone();
+        *head.uri_mut() = request.uri().clone();
+        *head.headers_mut() = request.headers().clone();
+        Some(Self { head })
+    }
+
+    fn again(&self) -> Request<RequestBody> {
+        self.head.clone().map(|()| RequestBody::default())
+    }
+}

@@ -1,0 +1,210 @@
+//! What a request head must be before anything else looks at it (RFC 9112 section 3, RFC 9110
+//! section 7). hyper has parsed it; here its meaning is made single or refused.
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Version};
+
+use super::reply::Refusal;
+use crate::error::Failure;
+use crate::plan::Limits;
+
+/// Through so many Bowlines of one name a request may come; beyond it is a loop (RFC 9110
+/// section 7.6.3). Chains of a few are ordinary.
+const MAX_PASSES: usize = 8;
+
+/// A head that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The authority as the client sent it: host, maybe a port. Empty on HTTP/1.0 without Host.
+    pub(super) authority: String,
+    /// The name alone, lower case, no trailing dot, no brackets: what routes look at.
+    pub(super) host: String,
+    /// The client waits for 100 before it sends its body.
+    pub(super) expects_continue: bool,
+}
+
+impl Head {
+    /// Checks a head and makes it say one thing: one Host, one Content-Length, origin-form.
+    ///
+    /// # Errors
+    /// The refusal that the client gets; the connection closes behind those that leave the
+    /// framing in doubt.
+    pub(super) fn check(parts: &mut Parts, limits: &Limits) -> Result<Self, Refusal> {
+        sizes(parts, limits)?;
+        method(parts)?;
+        framing(parts)?;
+        let authority = authority(parts)?;
+        let host = host_of(&authority).into_owned();
+        let expects_continue = expectation(parts)?;
+        Ok(Self { authority, host, expects_continue })
+    }
+}
+
+impl Head {
+    /// Sets the one Host that the upstream sees.
+    pub(super) fn put_host(&self, headers: &mut HeaderMap) {
+        let same =
+            headers.get(HOST).is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
+        if !same && let Ok(host) = HeaderValue::from_str(&self.authority) {
+            headers.insert(HOST, host);
+        }
+    }
+}
+
+fn sizes(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.uri {
+        return Err(Refusal::new(Failure::UriTooLong)
+            .because(format!("the request target is over {} bytes", limits.uri))
+            .closing());
+    }
+    let fields = parts.headers.iter();
+    // Name, colon, space, value, CRLF.
+    let bytes = fields.fold(target, |sum, (name, value)| {
+        sum.saturating_add(name.as_str().len()).saturating_add(value.len()).saturating_add(4)
+    });
+    if bytes > limits.headers {
+        return Err(Refusal::new(Failure::HeadersTooLarge)
+            .because(format!("the request head is over {} bytes", limits.headers))
+            .closing());
+    }
+    Ok(())
+}
+
+fn method(parts: &Parts) -> Result<(), Refusal> {
+    // CONNECT into a pooled upstream connection is a way to smuggle; TRACE reflects credentials.
+    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        return Err(Refusal::new(Failure::MethodRefused)
+            .because(format!("{} is not forwarded", parts.method))
+            .closing());
+    }
+    Ok(())
+}
+
+fn framing(parts: &mut Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if parts.version == Version::HTTP_10 {
+            return Err(bad("Transfer-Encoding on HTTP/1.0"));
+        }
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::new(Failure::CodingUnknown)
+                .because("Transfer-Encoding other than exactly `chunked`")
+                .closing());
+        }
+        if parts.headers.contains_key(CONTENT_LENGTH) {
+            return Err(bad("both Transfer-Encoding and Content-Length"));
+        }
+        return Ok(());
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(first), Some(second)) = (lengths.next(), lengths.next()) {
+        if first != second || lengths.any(|length| length != first) {
+            return Err(bad("several different Content-Length fields"));
+        }
+        let first = first.clone();
+        parts.headers.insert(CONTENT_LENGTH, first);
+    }
+    Ok(())
+}
+
+fn authority(parts: &Parts) -> Result<String, Refusal> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("more than one Host"));
+    }
+    if host.is_none() && parts.version != Version::HTTP_10 {
+        return Err(bad("no Host"));
+    }
+    let host = host.map(|host| host.to_str().ok().filter(|host| is_authority(host)));
+    if host == Some(None) {
+        return Err(bad("the Host is not a host"));
+    }
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    if target == "*" && parts.method != Method::OPTIONS {
+        return Err(bad("the target `*` is for OPTIONS only"));
+    }
+    match (parts.uri.authority(), parts.uri.scheme_str()) {
+        // RFC 9112 section 3.2.2: the authority of absolute-form replaces Host.
+        (Some(absolute), Some("http" | "https")) => {
+            if absolute.as_str().contains('@') {
+                return Err(bad("credentials in the request target"));
+            }
+            Ok(absolute.as_str().to_owned())
+        }
+        (None, None) => Ok(host.flatten().unwrap_or_default().to_owned()),
+        _ => Err(bad("the request target is neither a path nor an http URL")),
+    }
+}
+
+/// An empty Host is legal (RFC 9110 section 7.2) and reaches only routes without a host.
+fn is_authority(host: &str) -> bool {
+    host.is_empty()
+        || (!host.contains('@')
+            && host.parse::<Authority>().is_ok_and(|authority| !authority.host().is_empty()))
+}
+
+/// The name in an authority, as routes compare it.
+pub(super) fn host_of(authority: &str) -> Cow<'_, str> {
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => {
+            name
+        }
+        _ => authority,
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+fn expectation(parts: &mut Parts) -> Result<bool, Refusal> {
+    if !parts.headers.contains_key(EXPECT) {
+        return Ok(false);
+    }
+    if parts.version == Version::HTTP_10 {
+        // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot mean it.
+        parts.headers.remove(EXPECT);
+        return Ok(false);
+    }
+    let all_known = parts
+        .headers
+        .get_all(EXPECT)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !all_known {
+        return Err(Refusal::new(Failure::ExpectationUnknown)
+            .because("an expectation other than 100-continue")
+            .closing());
+    }
+    parts.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+    Ok(true)
+}
+
+/// Whether `pseudonym` stands in Via more often than a chain of proxies explains.
+pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &HeaderValue) -> bool {
+    if !headers.contains_key(VIA) {
+        return false;
+    }
+    let lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
+    let passes = lines.flat_map(|line| line.split(',')).filter(|element| {
+        // `1.1 name (comment)`: the second word is who received it.
+        element
+            .split_whitespace()
+            .nth(1)
+            .is_some_and(|name| name.as_bytes() == pseudonym.as_bytes())
+    });
+    passes.count() > MAX_PASSES
+}
+
+fn bad(what: &'static str) -> Refusal {
+    Refusal::new(Failure::BadRequest).because(what).closing()
+}

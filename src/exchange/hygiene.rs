@@ -1,0 +1,148 @@
+//! Headers that end here. Hop-by-hop fields never cross (RFC 9110 section 7.6.1), and what
+//! Bowline sets cannot be struck out by a peer's `Connection`.
+
+use http::header::{
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// Fields of one hop, whether `Connection` names them or not.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHORIZATION,
+    PROXY_AUTHENTICATE,
+];
+
+/// Fields that routing, framing, guards and the handshake stand on. A `Connection` that names one
+/// asks for a request that means one thing here and another behind us: refused.
+fn is_end_to_end(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "content-length"
+            | "cookie"
+            | "authorization"
+            | "origin"
+            | "expect"
+            | "via"
+            | "forwarded"
+    ) || name.starts_with("sec-websocket-")
+}
+
+/// What `Connection` said, over all its lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ConnectionOptions {
+    /// The `upgrade` option is there.
+    pub(super) upgrade: bool,
+    /// Names of further fields of this hop.
+    nominated: Vec<HeaderName>,
+}
+
+impl ConnectionOptions {
+    /// Reads `Connection`.
+    ///
+    /// # Errors
+    /// The end-to-end field that it names.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, String> {
+        let mut options = Self::default();
+        for token in tokens(headers, &CONNECTION) {
+            if token.eq_ignore_ascii_case("upgrade") {
+                options.upgrade = true;
+            } else if token.eq_ignore_ascii_case("keep-alive")
+                || token.eq_ignore_ascii_case("close")
+            {
+                // hyper has acted on these.
+            } else if let Ok(name) = HeaderName::from_bytes(token.as_bytes()) {
+                if is_end_to_end(name.as_str()) {
+                    return Err(format!("Connection names {name}, which is not of one hop"));
+                }
+                options.nominated.push(name);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Removes every field of this hop. Returns whether the sender takes trailers.
+    pub(super) fn strip(&self, headers: &mut HeaderMap) -> bool {
+        let trailers = headers.contains_key(TE)
+            && tokens(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
+        for name in &self.nominated {
+            headers.remove(name);
+        }
+        trailers
+    }
+}
+
+/// Removes the hop-by-hop fields of an answer; an upstream may nominate what it likes.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .filter(|name| !is_end_to_end(name.as_str()))
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        // A 401's siblings: an upstream's challenge to a proxy is nobody's business downstream.
+        headers.remove(name);
+    }
+}
+
+/// Trailers that may cross: nothing that frames, routes or authenticates (RFC 9110 section 6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let forbidden: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            HOP_BY_HOP.contains(name)
+                || is_end_to_end(name.as_str())
+                || **name == TRAILER
+                || matches!(
+                    name.as_str(),
+                    "set-cookie"
+                        | "content-type"
+                        | "content-encoding"
+                        | "content-range"
+                        | "www-authenticate"
+                )
+        })
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+}
+
+/// Says that the sender takes trailers; the one value of TE that may cross.
+pub(super) fn accept_trailers(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONNECTION, HeaderValue::from_static("te"));
+}
+
+/// The tokens of a comma-separated field over all its lines, order kept, empty ones left out.
+pub(super) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> + 'a {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

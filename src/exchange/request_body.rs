@@ -1,0 +1,202 @@
+//! A request body on its way to an upstream: streamed, bounded, timed, and held back until the
+//! upstream wants it when the client asked to wait (`Expect: 100-continue`).
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+use super::hygiene::clean_trailers;
+use crate::error::Failure;
+
+/// An upstream that never says 100 gets the body all the same after this (RFC 9110 section 10.1.1
+/// tells clients not to wait for ever either).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What became of a body; shared with whoever answers the request.
+#[derive(Debug, Default)]
+pub(super) struct BodyStory {
+    /// Bytes that came from the client.
+    pub(super) received: Cell<u64>,
+    /// Why it broke off, if it did.
+    pub(super) failure: Cell<Option<Failure>>,
+    /// All of it went through.
+    pub(super) finished: Cell<bool>,
+}
+
+/// A request body; no allocation when there is none.
+#[derive(Debug, Default)]
+pub(super) struct RequestBody(Option<Box<Streaming>>);
+
+#[derive(Debug)]
+struct Streaming {
+    incoming: Incoming,
+    story: Rc<BodyStory>,
+    limit: u64,
+    silence: Duration,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Closed until the upstream says 100.
+    gate: Option<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    opened: oneshot::Receiver<()>,
+    patience: Pin<Box<Sleep>>,
+}
+
+/// Why a body broke off; the story tells the same to the answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the request body broke off: {}", .0.label())]
+pub(super) struct BodyBroken(Failure);
+
+impl RequestBody {
+    /// Takes over a client's body. `limit` in bytes; `silence` is how long it may pause.
+    pub(super) fn new(
+        incoming: Incoming,
+        limit: Option<u64>,
+        silence: Duration,
+    ) -> (Self, Rc<BodyStory>) {
+        let story = Rc::new(BodyStory::default());
+        if incoming.is_end_stream() {
+            story.finished.set(true);
+            return (Self(None), story);
+        }
+        let streaming = Streaming {
+            incoming,
+            story: Rc::clone(&story),
+            limit: limit.unwrap_or(u64::MAX),
+            silence,
+            since: Instant::now(),
+            timer: None,
+            gate: None,
+        };
+        (Self(Some(Box::new(streaming))), story)
+    }
+
+    /// Whether there is no body at all.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Holds the body of `request` back until the upstream answers it with 100.
+pub(super) fn await_continue(request: &mut Request<RequestBody>) {
+    let (open, opened) = oneshot::channel();
+    let Some(streaming) = &mut request.body_mut().0 else { return };
+    streaming.gate =
+        Some(Gate { opened, patience: Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)) });
+    // hyper wants a `Fn` that is Sync; the lock is never contended.
+    let open = Mutex::new(Some(open));
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE
+            && let Some(open) = open.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            // The body may be gone already: then nobody waits.
+            open.send(()).ok();
+        }
+    });
+}
+
+impl Streaming {
+    fn fail(&self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        self.story.failure.set(Some(failure));
+        Poll::Ready(Some(Err(BodyBroken(failure))))
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gate) = &mut self.gate {
+            let opened = Pin::new(&mut gate.opened).poll(cx).is_ready();
+            if !opened && gate.patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.gate = None;
+            self.since = Instant::now();
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when the client was silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(due) = self.since.checked_add(self.silence) else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        ready!(self.poll_gate(cx));
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                ready!(self.poll_silence(cx));
+                return self.fail(Failure::RequestTimeout);
+            }
+            Poll::Ready(None) => {
+                self.story.finished.set(true);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(_))) => return self.fail(Failure::BadRequest),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        self.since = Instant::now();
+        if let Some(data) = frame.data_ref() {
+            let received = self.story.received.get().saturating_add(data.len() as u64);
+            self.story.received.set(received);
+            if received > self.limit {
+                return self.fail(Failure::BodyTooLarge);
+            }
+        }
+        let frame = match frame.into_trailers() {
+            Ok(mut trailers) => {
+                clean_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        };
+        if self.incoming.is_end_stream() {
+            self.story.finished.set(true);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        match &mut self.0 {
+            Some(streaming) => streaming.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|streaming| streaming.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |streaming| streaming.incoming.size_hint())
+    }
+}

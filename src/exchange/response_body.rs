@@ -1,0 +1,150 @@
+//! An answer's body on its way to the client, and with it everything that must last as long:
+//! the lease, the upstream connection, the account of the request.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::SendRequest;
+
+use super::account::Account;
+use super::hygiene::clean_trailers;
+use super::request_body::{BodyStory, RequestBody};
+use super::worker::Worker;
+use crate::plan::KeepAlive;
+use crate::upstream::Lease;
+
+/// A response body with the account that it closes when dropped.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    kind: Kind,
+    account: Option<Box<Account>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Own(Option<Bytes>),
+    Upstream(Box<FromUpstream>),
+}
+
+/// A body that an upstream sends, with its way back to the pool.
+#[derive(Debug)]
+pub(super) struct FromUpstream {
+    pub(super) incoming: Incoming,
+    /// The connection, when it may be used again after this body.
+    pub(super) reuse: Option<Reuse>,
+    /// Counted until the body has ended.
+    pub(super) lease: Option<Lease>,
+    /// Set when the body broke off: the client must not take it for whole.
+    pub(super) truncated: Rc<Cell<bool>>,
+}
+
+/// What gives a connection back to its worker's pool.
+#[derive(Debug)]
+pub(super) struct Reuse {
+    pub(super) worker: Rc<Worker>,
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) keep_alive: KeepAlive,
+    /// A connection with an unfinished request body is not idle.
+    pub(super) story: Rc<BodyStory>,
+}
+
+impl ResponseBody {
+    /// A body of Bowline's own.
+    pub(super) fn own(body: Bytes) -> Self {
+        Self { kind: Kind::Own((!body.is_empty()).then_some(body)), account: None }
+    }
+
+    /// A body that streams from an upstream.
+    pub(super) fn upstream(mut from: Box<FromUpstream>) -> Self {
+        if from.incoming.is_end_stream() {
+            from.finish();
+        }
+        Self { kind: Kind::Upstream(from), account: None }
+    }
+
+    /// Hands the account to the body: closed when the last byte is gone or the client is.
+    pub(super) fn carry(&mut self, mut account: Box<Account>) {
+        if self.is_end_stream() {
+            account.is_whole();
+        }
+        self.account = Some(account);
+    }
+}
+
+impl FromUpstream {
+    fn finish(&mut self) {
+        let lease = self.lease.take();
+        let Some(reuse) = self.reuse.take() else { return };
+        if let Some(lease) = lease
+            && reuse.story.finished.get()
+        {
+            reuse.worker.pool.put(lease.endpoint(), reuse.sender, reuse.keep_alive);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Own(body) => body.take().map(|body| Ok(Frame::data(body))),
+            Kind::Upstream(from) => {
+                let frame = ready!(Pin::new(&mut from.incoming).poll_frame(cx));
+                match &frame {
+                    Some(Err(_)) => {
+                        from.truncated.set(true);
+                        from.reuse = None;
+                    }
+                    Some(Ok(_)) if !from.incoming.is_end_stream() => {}
+                    _ => from.finish(),
+                }
+                frame
+            }
+        };
+        if this.is_end_stream()
+            && let Some(account) = &mut this.account
+        {
+            account.is_whole();
+        }
+        match frame {
+            Some(Ok(frame)) => {
+                if let (Some(account), Some(data)) = (&mut this.account, frame.data_ref()) {
+                    account.sent(data.len());
+                }
+                let frame = match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                };
+                Poll::Ready(Some(Ok(frame)))
+            }
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_none(),
+            Kind::Upstream(from) => from.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Upstream(from) => from.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One request, judged and answered: the path of every exchange on one page.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use super::account::{Account, Line};
+use super::carried::Pending;
+use super::forward;
+use super::forwarded::{self, Origin};
+use super::handshake::{self, Answer};
+use super::head::{self, Head};
+use super::hygiene::{self, ConnectionOptions};
+use super::reply::Refusal;
+use super::request_body::{self, RequestBody};
+use super::response_body::{FromUpstream, ResponseBody};
+use super::upgrade::UpgradeRequest;
+use super::worker::{Snapshot, Worker};
+use crate::error::Failure;
+use crate::generation::Way;
+use crate::plan::{Facts, Limits};
+use crate::telemetry::UpgradeOutcome;
+
+/// What the requests of one client connection share.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) worker: Rc<Worker>,
+    pub(super) origin: Origin,
+    pub(super) limits: Limits,
+    /// The TLS server name, when a Host that differs from it is refused.
+    pub(super) server_name: Option<String>,
+    /// A 101 was answered, and this is what begins behind it.
+    pub(super) pending: RefCell<Option<Pending>>,
+    /// An answer broke off: the connection must not end as if it were whole.
+    pub(super) truncated: Rc<Cell<bool>>,
+    /// Requests that began here.
+    pub(super) requests: Cell<u64>,
+}
+
+/// hyper's view of a [`Conversation`].
+#[derive(Debug)]
+pub(super) struct ExchangeService(pub(super) Rc<Conversation>);
+
+impl Service<Request<Incoming>> for ExchangeService {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let conversation = Rc::clone(&self.0);
+        Box::pin(async move { Ok(conversation.exchange(request).await) })
+    }
+}
+
+/// What a head that passed its checks says.
+#[derive(Debug)]
+pub(super) struct Judged {
+    head: Head,
+    options: ConnectionOptions,
+    /// The handshake, when the request is one.
+    pub(super) upgrade: Option<UpgradeRequest>,
+}
+
+/// Checks a head. `server_name` is the TLS name that its Host must have.
+///
+/// # Errors
+/// The refusal that the client gets.
+pub(super) fn judge(
+    parts: &mut Parts,
+    limits: &Limits,
+    server_name: Option<&str>,
+) -> Result<Judged, Refusal> {
+    let head = Head::check(parts, limits)?;
+    if server_name.is_some_and(|name| name != head.host) {
+        return Err(Refusal::new(Failure::Misdirected)
+            .because("this TLS connection was opened for another host"));
+    }
+    let options = ConnectionOptions::read(&parts.headers)
+        .map_err(|what| Refusal::new(Failure::BadRequest).because(what).closing())?;
+    let upgrade = UpgradeRequest::parse(parts, &options)?;
+    Ok(Judged { head, options, upgrade })
+}
+
+impl Judged {
+    /// What routes look at.
+    pub(super) fn facts<'a>(&'a self, parts: &'a Parts) -> Facts<'a> {
+        Facts {
+            host: &self.head.host,
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            method: &parts.method,
+            headers: &parts.headers,
+            websocket: self.upgrade.is_some(),
+        }
+    }
+}
+
+/// A request whose head was judged.
+struct Checked {
+    parts: Parts,
+    body: Incoming,
+    judged: Judged,
+}
+
+impl Conversation {
+    async fn exchange(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        self.requests.set(self.requests.get().wrapping_add(1));
+        let generation = self.worker.generation();
+        let (mut parts, body) = request.into_parts();
+        let mut account = Account::open(&self.worker, || self.line(&parts, &generation));
+        let accept = parts.headers.get(http::header::ACCEPT).cloned();
+        let checked = match judge(&mut parts, &self.limits, self.server_name.as_deref()) {
+            Ok(judged) => Checked { parts, body, judged },
+            Err(refusal) => return refuse(&refusal, accept, &generation, account),
+        };
+        account.note(|line| checked.judged.head.authority.clone_into(&mut line.host));
+        let Some(way) = generation.find(&checked.judged.facts(&checked.parts)) else {
+            let refusal =
+                Refusal::new(Failure::NoRoute).because("no route takes this host and path");
+            return refuse(&refusal, accept, &generation, account);
+        };
+        account.route = Some(way.live.clone());
+        account.note(|line| line.upstream = Some(way.upstream.name.clone()));
+        if head::is_loop(&checked.parts.headers, &generation.plan.pseudonym) {
+            let refusal =
+                Refusal::new(Failure::Loop).because("the request came through here too often");
+            return refuse(&refusal, accept, &generation, account);
+        }
+        let answered = if checked.judged.upgrade.is_some() {
+            self.upgrade(&generation, way, checked, &mut account).await
+        } else {
+            self.forward(&generation, way, checked, &mut account).await
+        };
+        match answered {
+            Ok(mut response) => {
+                account.answered(response.status(), None);
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    account.becomes_tunnel();
+                } else {
+                    response.body_mut().carry(account);
+                }
+                response
+            }
+            Err(refusal) => refuse(&refusal, accept, &generation, account),
+        }
+    }
+
+    /// Makes a request's head one for the upstream. Returns whether the client takes trailers.
+    fn rewrite(&self, generation: &Snapshot, checked: &mut Checked) -> bool {
+        let plan = &generation.plan;
+        let Checked { parts, judged: Judged { head, options, .. }, .. } = checked;
+        let headers = &mut parts.headers;
+        let trailers = options.strip(headers);
+        self.origin.apply(headers, &head.authority, plan.forwarded, &plan.trusted);
+        forwarded::pass_via(headers, parts.version, &plan.pseudonym);
+        head.put_host(headers);
+        trailers
+    }
+
+    async fn forward(
+        &self,
+        generation: &Snapshot,
+        way: Way<'_>,
+        mut checked: Checked,
+        account: &mut Account,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let too_large = |limit| {
+            let length = checked.parts.headers.get(http::header::CONTENT_LENGTH)?;
+            (length.to_str().ok()?.parse::<u64>().ok()? > limit).then_some(limit)
+        };
+        if let Some(limit) = way.route.max_body.and_then(too_large) {
+            return Err(Refusal::new(Failure::BodyTooLarge)
+                .because(format!("the body is over {limit} bytes"))
+                .closing());
+        }
+        let trailers = self.rewrite(generation, &mut checked);
+        let Checked { mut parts, body, judged: Judged { head, .. } } = checked;
+        if trailers {
+            hygiene::accept_trailers(&mut parts.headers);
+        }
+        let (body, story) = RequestBody::new(body, way.route.max_body, way.route.timeouts.body);
+        account.story = Some(Rc::clone(&story));
+        let mut request = forward::outbound(parts, body);
+        if head.expects_continue {
+            request_body::await_continue(&mut request);
+        }
+        let forwarded = forward::forward(&self.worker, way, request, &story).await?;
+        account.note(|line| line.endpoint = Some(forwarded.endpoint()));
+        if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for one: not a tunnel, not an answer (H-2, hyper takes any 101).
+            return Err(Refusal::new(Failure::BadUpgrade)
+                .because("the upstream switched protocols without being asked")
+                .closing());
+        }
+        let mut response = forwarded.into_response(&self.worker, way, &self.truncated);
+        clean_answer(&mut response);
+        Ok(response)
+    }
+
+    async fn upgrade(
+        &self,
+        generation: &Snapshot,
+        way: Way<'_>,
+        mut checked: Checked,
+        account: &mut Box<Account>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let counters = way.live.counters.at(self.worker.id);
+        if self.worker.is_draining() {
+            counters.count_upgrade(UpgradeOutcome::Refused);
+            return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
+        }
+        self.rewrite(generation, &mut checked);
+        let Checked { mut parts, judged: Judged { upgrade, .. }, .. } = checked;
+        let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
+        UpgradeRequest::ask(&mut parts.headers);
+        let target = super::origin_form(&parts.uri);
+        let client = self.origin.client(&parts.headers, &generation.plan.trusted);
+        let answer = handshake::open(&self.worker, way, &upgrade, &target, parts.headers).await;
+        match answer {
+            Err(refusal) => {
+                counters.count_upgrade(UpgradeOutcome::Failed);
+                Err(refusal)
+            }
+            Ok(Answer::Declined { response, lease }) => {
+                counters.count_upgrade(UpgradeOutcome::Declined);
+                account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
+                let mut response = response.map(|incoming| {
+                    ResponseBody::upstream(Box::new(FromUpstream {
+                        incoming,
+                        reuse: None,
+                        lease: Some(lease),
+                        truncated: Rc::clone(&self.truncated),
+                    }))
+                });
+                clean_answer(&mut response);
+                Ok(response)
+            }
+            Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
+                counters.count_upgrade(UpgradeOutcome::Accepted);
+                counters.handshake_seconds.observe(account.began.elapsed());
+                let mut response = Response::new(ResponseBody::own(bytes::Bytes::new()));
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                *response.headers_mut() = head.headers;
+                hygiene::strip_answer(response.headers_mut());
+                upgrade.answer(response.headers_mut());
+                if upgrade.offers_protocols()
+                    && !response.headers().contains_key(SEC_WEBSOCKET_PROTOCOL)
+                {
+                    tracing::info!(
+                        route = &*way.live.name,
+                        "the upstream selected none of the subprotocols offered: browsers fail such a socket"
+                    );
+                }
+                self.pending.replace(Some(Pending::new(
+                    self,
+                    way,
+                    client,
+                    stream,
+                    read_ahead,
+                    lease,
+                    account,
+                    response.headers(),
+                )));
+                Ok(response)
+            }
+        }
+    }
+
+    fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
+        Line {
+            client: self.origin.client(&parts.headers, &generation.plan.trusted),
+            method: parts.method.clone(),
+            host: String::new(),
+            path: parts.uri.path().to_owned(),
+            version: parts.version,
+            upstream: None,
+            endpoint: None,
+        }
+    }
+}
+
+/// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream
+/// spoke; Via on answers is optional (RFC 9110 section 7.6.3) and left out.
+fn clean_answer(response: &mut Response<ResponseBody>) {
+    hygiene::strip_answer(response.headers_mut());
+    *response.version_mut() = http::Version::HTTP_11;
+    // hyper keeps its own notes here (header case, the reason phrase); only the reason is wanted.
+    let reason = response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
+    response.extensions_mut().clear();
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
+}
+
+fn refuse(
+    refusal: &Refusal,
+    accept: Option<http::HeaderValue>,
+    generation: &Snapshot,
+    mut account: Box<Account>,
+) -> Response<ResponseBody> {
+    let mut response =
+        refusal.answer(accept.as_ref(), &generation.plan.pseudonym).map(ResponseBody::own);
+    account.answered(response.status(), Some(refusal.failure));
+    response.body_mut().carry(account);
+    response
+}

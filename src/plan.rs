@@ -1,0 +1,131 @@
+//! What a configuration means: resolved, checked, immutable. Every mistake is found in one pass
+//! and told with its place; nothing here opens a socket or reads a file.
+
+mod endpoint;
+mod listener;
+mod route;
+mod routes;
+mod trusted;
+mod upstream;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config::{self, At, Config, Mistakes};
+
+pub use self::endpoint::{Endpoint, Target};
+pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
+pub use self::route::{Matcher, PathRule, Route, Timeouts};
+pub use self::routes::{Facts, Routes};
+pub use self::trusted::TrustedProxies;
+pub use self::upstream::{KeepAlive, Upstream};
+
+/// One whole, checked configuration. Requests hold the one they began with.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where to listen, in file order.
+    pub listeners: Vec<Listener>,
+    /// Which request goes where.
+    pub routes: Routes,
+    /// Where requests can go; a route names one by index.
+    pub upstreams: Vec<Upstream>,
+    /// The admin listener, if any.
+    pub admin: Option<SocketAddr>,
+    /// Whose forwarding headers are believed.
+    pub trusted: TrustedProxies,
+    /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
+    pub pseudonym: HeaderValue,
+    /// Which forwarding headers upstreams get.
+    pub forwarded: config::Forwarded,
+    /// From SIGTERM to the last cut.
+    pub drain: Duration,
+    /// Worker threads.
+    pub workers: usize,
+    /// The least important level that is logged.
+    pub log_level: config::Level,
+    /// How log lines look.
+    pub log_format: config::Format,
+    /// Whether requests and tunnels get access lines.
+    pub access_log: bool,
+}
+
+impl Plan {
+    /// Resolves and checks `config`. Files it names are relative to `folder`. The plan is of use
+    /// only when `mistakes` is still empty afterwards.
+    pub fn build(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Self {
+        let root = At::root();
+        let upstreams = upstream::build_all(config, mistakes);
+        let by_name: HashMap<&str, usize> =
+            upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
+        let routes = route::build_all(config, &by_name, mistakes);
+        Self {
+            listeners: listener::build_all(config, folder, mistakes),
+            routes: Routes::new(routes),
+            admin: admin(config, mistakes),
+            trusted: TrustedProxies::build(config, mistakes),
+            pseudonym: pseudonym(config, mistakes),
+            forwarded: config.forwarded.unwrap_or_default(),
+            drain: config.drain.timeout.map_or(Duration::from_secs(30), |time| time.0),
+            workers: workers(config, &root, mistakes),
+            log_level: config.log.level.unwrap_or_default(),
+            log_format: config.log.format.unwrap_or_default(),
+            access_log: config.log.access.is_none_or(|access| access.0),
+            upstreams,
+        }
+    }
+
+    /// The upstream that `route` leads to.
+    pub fn upstream_of(&self, route: &Route) -> Option<&Upstream> {
+        self.upstreams.get(route.upstream)
+    }
+}
+
+fn admin(config: &Config, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+    let admin = config.admin.as_ref()?;
+    let at = At::root().key("admin");
+    let Some(address) = &admin.address else {
+        mistakes.add(&at, "the admin listener needs an `address`, such as 127.0.0.1:9900");
+        return None;
+    };
+    listener::address(address, &at.key("address"), mistakes)
+}
+
+fn pseudonym(config: &Config, mistakes: &mut Mistakes) -> HeaderValue {
+    let fallback = HeaderValue::from_static("bowline");
+    let Some(name) = &config.via else { return fallback };
+    // RFC 9110 section 5.6.2: a pseudonym is a token.
+    let is_token = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    match HeaderValue::from_str(name) {
+        Ok(value) if is_token => value,
+        _ => {
+            mistakes.add(
+                &At::root().key("via"),
+                format!("`{name}` cannot stand in Via: use letters, digits, `-`, `_` and `.` only"),
+            );
+            fallback
+        }
+    }
+}
+
+fn workers(config: &Config, root: &At, mistakes: &mut Mistakes) -> usize {
+    match config.workers {
+        None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        Some(count) if (1..=1024).contains(&count.0) => count.0 as usize,
+        Some(count) => {
+            mistakes.add(
+                &root.key("workers"),
+                format!(
+                    "{} workers is out of range: give 1 to 1024, or leave it out for one per core",
+                    count.0
+                ),
+            );
+            1
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What Bowline tells about itself: counters and histograms kept as one shard per worker and summed at
+//! scrape, the diagnostic log, and the access log. Nothing here decides anything; a stage calls in,
+//! nothing calls out.
+
+pub mod access;
+mod counter;
+mod exposition;
+pub mod logs;
+mod metrics;
+mod process;
+mod route;
+mod shard;
+mod upstream;
+mod worker;
+
+pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME};
+pub use metrics::{EndpointGauge, EndpointSource, Metrics};
+pub use route::{RouteShard, UpgradeOutcome};
+pub use shard::Sharded;
+pub use upstream::UpstreamShard;
+pub use worker::WorkerShard;

@@ -1,0 +1,181 @@
+//! Every counter of the process by name. A route or upstream of the same name keeps its counters
+//! across plans, and a removed one keeps its series until the process ends: long-lived tunnels still
+//! count there. The lock is taken when a plan is built and at scrape, never by a request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{Registry, TextEncoder};
+
+use super::exposition::Exposition;
+use super::{RouteShard, Sharded, UpstreamShard, WorkerShard};
+
+/// Live load of one endpoint, read from the leases at scrape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointGauge {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// The endpoint's address as configured or discovered.
+    pub endpoint: String,
+    /// Tunnels open to it now.
+    pub tunnels: u64,
+    /// Plain requests in flight to it now.
+    pub requests: u64,
+}
+
+/// Where live endpoint loads come from.
+pub type EndpointSource = Box<dyn Fn() -> Vec<EndpointGauge> + Send + Sync>;
+
+/// All counters, and their text for a scraper.
+pub struct Metrics {
+    tables: Arc<Tables>,
+    registry: Registry,
+}
+
+/// The counters themselves, shared with the collector inside the registry.
+pub(super) struct Tables {
+    workers: Sharded<WorkerShard>,
+    routes: Named<RouteShard>,
+    upstreams: Named<UpstreamShard>,
+    endpoints: Mutex<Option<Arc<EndpointSource>>>,
+    descriptor_limit: AtomicU64,
+}
+
+impl Metrics {
+    /// Empty tables for `workers` workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let tables = Arc::new(Tables {
+            workers: Sharded::new(workers),
+            routes: Named::new(workers),
+            upstreams: Named::new(workers),
+            endpoints: Mutex::new(None),
+            descriptor_limit: AtomicU64::new(0),
+        });
+        let metrics = Self { registry: Registry::new(), tables: Arc::clone(&tables) };
+        if let Err(error) = metrics.register(Box::new(Exposition::new(tables))) {
+            tracing::error!(%error, "metrics will be empty");
+        }
+        Arc::new(metrics)
+    }
+
+    /// The counters of a route, made at first use.
+    pub fn route(&self, name: &str) -> Arc<Sharded<RouteShard>> {
+        self.tables.routes.entry(name)
+    }
+
+    /// The counters of an upstream, made at first use.
+    pub fn upstream(&self, name: &str) -> Arc<Sharded<UpstreamShard>> {
+        self.tables.upstreams.entry(name)
+    }
+
+    /// The counters that belong to no route.
+    pub fn workers(&self) -> &Sharded<WorkerShard> {
+        &self.tables.workers
+    }
+
+    /// Sets where live endpoint loads come from; a second call replaces the first.
+    pub fn endpoints(&self, source: EndpointSource) {
+        *lock(&self.tables.endpoints) = Some(Arc::new(source));
+    }
+
+    /// Tells the limit on open descriptors that was reached at start; left out while zero.
+    pub fn set_descriptor_limit(&self, limit: u64) {
+        self.tables.descriptor_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Adds a collector of an embedding program to the same page.
+    ///
+    /// # Errors
+    ///
+    /// When one of its families is here already.
+    pub fn register(&self, collector: Box<dyn Collector>) -> prometheus::Result<()> {
+        self.registry.register(collector)
+    }
+
+    /// Everything in the Prometheus text format 0.0.4.
+    ///
+    /// In tables with two labels a series that is still zero is left out (but for the answer classes
+    /// 2xx, 4xx and 5xx and accepted upgrades), and so is a histogram without an observation.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics are incomplete");
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    pub(super) fn workers(&self) -> &Sharded<WorkerShard> {
+        &self.workers
+    }
+
+    pub(super) fn routes(&self) -> Vec<(String, Arc<Sharded<RouteShard>>)> {
+        self.routes.all()
+    }
+
+    pub(super) fn upstreams(&self) -> Vec<(String, Arc<Sharded<UpstreamShard>>)> {
+        self.upstreams.all()
+    }
+
+    /// Live loads, one row an endpoint: rows with the same two names are added up, because a page
+    /// with a series twice is refused whole by the scraper.
+    pub(super) fn endpoints(&self) -> BTreeMap<(String, String), (u64, u64)> {
+        // The source takes locks of its own: let ours go first.
+        let source = lock(&self.endpoints).clone();
+        let mut rows = BTreeMap::<_, (u64, u64)>::new();
+        for row in source.map(|source| source()).unwrap_or_default() {
+            let load = rows.entry((row.upstream, row.endpoint)).or_default();
+            load.0 = load.0.saturating_add(row.tunnels);
+            load.1 = load.1.saturating_add(row.requests);
+        }
+        rows
+    }
+
+    pub(super) fn descriptor_limit(&self) -> u64 {
+        self.descriptor_limit.load(Ordering::Relaxed)
+    }
+}
+
+/// Shards by name.
+struct Named<T> {
+    workers: usize,
+    by_name: Mutex<BTreeMap<String, Arc<Sharded<T>>>>,
+}
+
+impl<T: Default> Named<T> {
+    fn new(workers: usize) -> Self {
+        Self { workers, by_name: Mutex::default() }
+    }
+
+    fn entry(&self, name: &str) -> Arc<Sharded<T>> {
+        let mut by_name = lock(&self.by_name);
+        if let Some(known) = by_name.get(name) {
+            return Arc::clone(known);
+        }
+        let fresh = Arc::new(Sharded::new(self.workers));
+        by_name.insert(name.to_owned(), Arc::clone(&fresh));
+        fresh
+    }
+
+    fn all(&self) -> Vec<(String, Arc<Sharded<T>>)> {
+        lock(&self.by_name)
+            .iter()
+            .map(|(name, shards)| (name.clone(), Arc::clone(shards)))
+            .collect()
+    }
+}
+
+/// A panic elsewhere cannot leave these maps half-changed, so poison is nothing to pass on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

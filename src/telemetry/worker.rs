@@ -1,0 +1,49 @@
+//! One worker's counters of what happens before a route is known.
+
+use super::Counter;
+use crate::error::Failure;
+
+/// Connections and requests of one worker, whatever their route.
+#[derive(Debug)]
+pub struct WorkerShard {
+    /// Client connections that began here. Live connections of the process are the sums of
+    /// `accepted` less those of `closed`; one handed over is accepted once and closed once.
+    pub accepted: Counter,
+    /// Client connections that ended here, tunnels included.
+    pub closed: Counter,
+    /// Errors of `accept` itself, such as no free descriptor.
+    pub accept_errors: Counter,
+    /// Fresh connections given to a less loaded worker.
+    pub handed_over: Counter,
+    /// TLS handshakes that failed or did not end in time.
+    pub tls_failures: Counter,
+    /// Requests that hyper refused before routing: not HTTP, or a head over its limits.
+    pub unparsed: Counter,
+    /// Bowline's own answers before a route was found, indexed as [`Failure::ALL`].
+    pub unrouted_failures: [Counter; Failure::ALL.len()],
+}
+
+impl WorkerShard {
+    /// Counts an answer that Bowline made before a route was found.
+    #[inline]
+    pub fn count_failure(&self, failure: Failure) {
+        if let Some(counter) = self.unrouted_failures.get(failure as usize) {
+            counter.inc();
+        }
+    }
+}
+
+impl Default for WorkerShard {
+    fn default() -> Self {
+        Self {
+            accepted: Counter::default(),
+            closed: Counter::default(),
+            accept_errors: Counter::default(),
+            handed_over: Counter::default(),
+            tls_failures: Counter::default(),
+            unparsed: Counter::default(),
+            // The library's Default for arrays stops at 32.
+            unrouted_failures: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
