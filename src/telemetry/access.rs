@@ -1,5 +1,6 @@
 //! The access log: one line for each plain request, one when a tunnel opens and one when it closes.
-//! Lines carry no query and no header values, because those carry tokens. All durations are seconds.
+//! Lines carry no query and no header values, because those carry tokens. Durations are numbers:
+//! milliseconds where the field ends in `_ms`, and a tunnel's life (`lasted`) in seconds.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +79,8 @@ pub fn request(line: &RequestLine<'_>) {
         endpoint = line.endpoint,
         bytes_in = line.bytes_in,
         bytes_out = line.bytes_out,
-        took = seconds(line.took),
-        first_byte = line.first_byte.map(seconds),
+        took_ms = millis(line.took),
+        first_byte_ms = line.first_byte.map(millis),
         aborted = line.aborted.then_some(true),
         "request"
     );
@@ -120,7 +121,7 @@ pub fn tunnel_open(line: &TunnelOpen<'_>) {
         upstream = line.upstream,
         endpoint = line.endpoint,
         subprotocol = line.subprotocol,
-        handshake = seconds(line.handshake),
+        handshake_ms = millis(line.handshake),
         "tunnel opened"
     );
 }
@@ -160,9 +161,15 @@ pub fn tunnel_close(line: &TunnelClose<'_>) {
     );
 }
 
-/// To the microsecond: more digits say nothing about a network.
+/// To the microsecond: more digits say nothing about a network, and fewer zeros than in seconds keep
+/// the text free of exponents.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// To the millisecond.
 fn seconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e6
+    duration.as_millis() as f64 / 1e3
 }
 
 /// A field without a name in it is left out of the line.

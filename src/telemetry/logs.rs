@@ -4,7 +4,9 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -19,6 +21,9 @@ use super::access;
 /// Lines a queue holds: about 3 MiB of ordinary ones, a tenth of a second at full speed.
 const QUEUE: usize = 16_384;
 
+/// How long the end of the process waits for queued lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// Environment variables that override the level, strongest first.
 const OVERRIDES: [&str; 2] = ["BOWLINE_LOG", "RUST_LOG"];
 
@@ -29,7 +34,24 @@ static LOST: OnceLock<[ErrorCounter; 2]> = OnceLock::new();
 #[derive(Debug)]
 #[must_use = "queued lines are lost when this is not kept to the end"]
 pub struct LogGuard {
-    _queues: Option<[WorkerGuard; 2]>,
+    queues: Option<[WorkerGuard; 2]>,
+}
+
+impl Drop for LogGuard {
+    /// With a stuck reader and a full queue the queue's own drop prints to stdout and so waits for
+    /// that reader; on a thread that can be left behind, the end of the process does not.
+    fn drop(&mut self) {
+        let Some(queues) = self.queues.take() else { return };
+        let (done, written) = mpsc::channel::<()>();
+        let writer = thread::Builder::new().name("log-end".into()).spawn(move || {
+            drop(queues);
+            drop(done);
+        });
+        if writer.is_ok() {
+            // Ends with an error either way: the sender went, or time is up.
+            let _ended = written.recv_timeout(LAST_LINES);
+        }
+    }
 }
 
 /// Starts logging for the whole process.
@@ -40,7 +62,7 @@ pub struct LogGuard {
 /// level. A second call, or one in a program that has set a subscriber of its own, changes nothing.
 pub fn init(level: &str, json: bool, access: bool) -> LogGuard {
     if tracing::dispatcher::has_been_set() {
-        return LogGuard { _queues: None };
+        return LogGuard { queues: None };
     }
     let (filter, mistake) = filter(level, |name| env::var(name).ok());
     let (diagnostics, diagnostics_queue) = queue(io::stderr(), "log");
@@ -52,7 +74,7 @@ pub fn init(level: &str, json: bool, access: bool) -> LogGuard {
         .try_init()
         .is_ok();
     if !ours {
-        return LogGuard { _queues: None };
+        return LogGuard { queues: None };
     }
     // Empty until now, because only one subscriber is ever set.
     LOST.get_or_init(|| lost);
@@ -60,7 +82,7 @@ pub fn init(level: &str, json: bool, access: bool) -> LogGuard {
     if let Some(mistake) = mistake {
         tracing::warn!("{mistake}");
     }
-    LogGuard { _queues: Some([diagnostics_queue, lines_queue]) }
+    LogGuard { queues: Some([diagnostics_queue, lines_queue]) }
 }
 
 /// How many lines were lost to full queues since the start.
@@ -131,7 +153,6 @@ where
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use http::{Method, Version};
 
@@ -208,7 +229,7 @@ mod tests {
             line.trim(),
             "INFO request client=192.0.2.7 method=\"GET\" host=\"chat.example.com\" path=\"/ws\" \
              version=\"HTTP/1.1\" status=502 failure=\"connect_refused\" route=\"web\" \
-             upstream=\"pool\" endpoint=\"10.0.0.1:80\" bytes_in=1 bytes_out=2 took=0.0015"
+             upstream=\"pool\" endpoint=\"10.0.0.1:80\" bytes_in=1 bytes_out=2 took_ms=1.5"
         );
     }
 
@@ -220,8 +241,8 @@ mod tests {
         assert_eq!(line["target"], "access");
         assert_eq!(line["status"], 502);
         assert_eq!(line["failure"], "connect_refused");
-        assert_eq!(line["took"], 0.0015);
-        assert!(line.get("first_byte").is_none() && line.get("aborted").is_none(), "{line}");
+        assert_eq!(line["took_ms"], 1.5);
+        assert!(line.get("first_byte_ms").is_none() && line.get("aborted").is_none(), "{line}");
     }
 
     #[test]
@@ -252,6 +273,7 @@ mod tests {
         let [open, close] = lines.as_slice() else { panic!("{lines:?}") };
         assert_eq!((&open["message"], &open["id"]), (&"tunnel opened".into(), &9.into()));
         assert_eq!(open["subprotocol"], "mqtt");
+        assert_eq!(open["handshake_ms"], 4.0);
         assert_eq!((&close["message"], &close["id"]), (&"tunnel closed".into(), &9.into()));
         assert_eq!(
             (&close["reason"], &close["closer"]),
