@@ -41,7 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("listening on http://{address}/");
     }
     let metrics = server.metrics().clone();
-    let stop = async { drop(interrupt.recv().await) };
+    let stop = async {
+        interrupt.recv().await;
+    };
     let now = async { drop(ctrl_c().await) };
     server.run(stop, now).await?;
 

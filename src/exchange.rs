@@ -7,6 +7,7 @@ mod connection;
 mod dialling;
 mod forward;
 mod forwarded;
+mod front;
 mod handshake;
 mod head;
 mod hygiene;
@@ -15,6 +16,7 @@ mod reply;
 mod request_body;
 mod response_body;
 mod service;
+mod timer;
 mod upgrade;
 mod worker;
 

@@ -116,8 +116,8 @@ where
 
     /// When silence becomes an end, and which one; `None` while nothing is timed.
     fn due(&self) -> Option<(Instant, Reason)> {
-        let half_closed = self.to_upstream.is_done() != self.to_client.is_done();
-        let half_close = half_closed.then_some((self.limits.half_close, Reason::HalfClose));
+        let half_close =
+            self.is_half_closed().then_some((self.limits.half_close, Reason::HalfClose));
         let idle = self.limits.idle.map(|after| (after, Reason::Idle));
         let (after, reason) = match (half_close, idle) {
             (Some(half), Some(idle)) => std::cmp::min_by_key(half, idle, |(after, _)| *after),
@@ -126,6 +126,15 @@ where
         };
         // An absurd duration overflows the clock: then it is never due.
         Some((self.active.checked_add(after)?, reason))
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.to_upstream.is_done() != self.to_client.is_done()
+    }
+
+    /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.
+    fn is_timed(&self) -> bool {
+        self.limits.idle.is_some() || self.is_half_closed()
     }
 
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
@@ -177,7 +186,8 @@ where
             return Poll::Ready(this.ended(cx, reason, closer));
         }
         // Both flags must be taken: a short circuit would leave one for the next wake-up.
-        if this.to_upstream.take_moved() | this.to_client.take_moved() {
+        let moved = this.to_upstream.take_moved() | this.to_client.take_moved();
+        if moved && this.is_timed() {
             this.active = Instant::now();
         }
         match this.poll_due(cx) {

@@ -10,13 +10,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::server::conn::http1::{Builder, Connection, Parts};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::forwarded::Origin;
+use super::front::{Front, Turn};
 use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
+use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::drain;
 use crate::error::Failure;
@@ -64,17 +66,19 @@ pub async fn serve<S: ClientStream>(
         server_name: arrival.server_name,
         pending: RefCell::new(None),
         truncated: Rc::new(Cell::new(false)),
-        requests: Cell::new(0),
+        timer: LazyTimer::default(),
+        turn: Rc::new(Turn::default()),
+        declined_at: Cell::new(None),
         worker,
     });
     let service = ExchangeService(Rc::clone(&conversation));
     let mut connection = Box::new(
         Builder::new()
-            .timer(TokioTimer::new())
+            .timer(conversation.timer.clone())
             .header_read_timeout(arrival.header_timeout)
             // The list is checked again, precisely, where it can be answered with a reason.
             .max_header_size(conversation.limits.headers.saturating_mul(2))
-            .serve_connection(TokioIo::new(stream), service),
+            .serve_connection(Front::new(stream, Rc::clone(&conversation.turn)), service),
     );
     let result = drive(&mut connection, &conversation.worker).await;
     let Parts { io, read_buf, .. } = connection.into_parts();
@@ -89,13 +93,16 @@ pub async fn serve<S: ClientStream>(
             tokio::task::spawn_local(pending.begin(client, admission));
         }
         (Ok(()), None) => linger(stream).await,
-        (Err(error), _) => failed(stream, &error, &conversation).await,
+        (Err(error), _) => {
+            let said_something = !read_buf.is_empty();
+            failed(stream, &error, said_something, &conversation).await;
+        }
     }
 }
 
 /// Polls hyper until the connection is done, telling it once when the process drains.
 async fn drive<S: ClientStream>(
-    connection: &mut Connection<TokioIo<S>, ExchangeService>,
+    connection: &mut Connection<Front<S>, ExchangeService>,
     worker: &Worker,
 ) -> hyper::Result<()> {
     let mut phase = worker.phase.clone();
@@ -111,38 +118,50 @@ async fn drive<S: ClientStream>(
     .await
 }
 
-async fn failed<S: ClientStream>(mut stream: S, error: &hyper::Error, conversation: &Conversation) {
+/// `said_something`: bytes of a head are there that hyper could not make a request of.
+async fn failed<S: ClientStream>(
+    mut stream: S,
+    error: &hyper::Error,
+    said_something: bool,
+    conversation: &Conversation,
+) {
     if conversation.truncated.get() {
         stream.reset_on_close();
         return;
     }
     let counters = conversation.worker.counters();
-    if error.is_timeout() {
-        // hyper closes a slow head without a word. Between requests that is right; a client that
-        // never got one out is told.
-        if conversation.requests.get() == 0 {
-            counters.count_failure(Failure::RequestTimeout);
-            let head = slow_head(conversation);
-            drop(timeout(LINGER, stream.write_all(&head)).await);
+    let refusal = if error.is_timeout() {
+        // hyper closes a slow head without a word. Where nothing was said that is right.
+        if !said_something {
+            return linger(stream).await;
         }
-        return linger(stream).await;
-    }
-    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        counters.count_failure(Failure::RequestTimeout);
+        Refusal::new(Failure::RequestTimeout).because("the request head did not arrive in time")
+    } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         counters.unparsed.inc();
         tracing::info!(client = %conversation.origin.peer.ip(), %error, "a request that is not HTTP");
-        return linger(stream).await;
-    }
-    tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
+        unreadable(conversation)
+    } else {
+        tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
+        return;
+    };
+    let generation = conversation.worker.generation();
+    let answer = refusal.closing().answer(None, &generation.plan.pseudonym);
+    // A client that does not read its answer is not waited for.
+    drop(timeout(LINGER, stream.write_all(&super::reply::to_bytes(&answer))).await);
+    linger(stream).await;
 }
 
-/// The 408 that hyper does not send.
-fn slow_head(conversation: &Conversation) -> Vec<u8> {
-    let refusal = Refusal::new(Failure::RequestTimeout)
-        .because("the request head did not arrive in time")
-        .closing();
-    let generation = conversation.worker.generation();
-    let answer = refusal.answer(None, &generation.plan.pseudonym);
-    super::reply::to_bytes(&answer)
+/// What a client is told whose head is no HTTP/1.1; hyper knows only the status.
+fn unreadable(conversation: &Conversation) -> Refusal {
+    match conversation.turn.bare_answer() {
+        Some(StatusCode::URI_TOO_LONG) => {
+            Refusal::new(Failure::UriTooLong).because("the request target is too long")
+        }
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Refusal::new(Failure::HeadersTooLarge)
+            .because("the request head is too large or has over 100 fields"),
+        _ => Refusal::new(Failure::BadRequest).because("the request head is not HTTP/1.1"),
+    }
 }
 
 /// Closes so that the client can read the last answer: FIN, then a moment for what it still

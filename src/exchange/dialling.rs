@@ -68,7 +68,9 @@ pub(super) async fn connect(
 ) -> Result<Dialled, Failure> {
     let counters = upstream.counters.at(worker.id);
     let began = Instant::now();
-    let stream = match dial(&lease.endpoint().target, timeouts.connect).await {
+    // Boxed: most requests find a pooled connection and never dial.
+    let dialling = Box::pin(dial(&lease.endpoint().target, timeouts.connect));
+    let stream = match dialling.await {
         Ok(stream) => stream,
         Err(error) => {
             counters.connect_failures.inc();

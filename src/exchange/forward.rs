@@ -1,7 +1,11 @@
 //! Plain HTTP: one request to an upstream, its answer back, both streaming.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::header::TRANSFER_ENCODING;
@@ -9,12 +13,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::dialling::{self, Attempts, Dialled};
 use super::reply::Refusal;
 use super::request_body::{BodyStory, RequestBody};
 use super::response_body::{FromUpstream, ResponseBody, Reuse};
+use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
@@ -38,6 +43,7 @@ pub(super) struct Forwarded {
 /// The refusal that the client gets.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
+    timer: &LazyTimer,
     way: Way<'_>,
     request: Request<RequestBody>,
     story: &Rc<BodyStory>,
@@ -71,18 +77,19 @@ pub(super) async fn forward(
         let Some(request) = next.take().or_else(|| spare.as_ref().map(Spare::again)) else {
             return Err(Refusal::new(Failure::Internal).closing());
         };
-        let answer = timeout(way.route.timeouts.response, sender.try_send_request(request)).await;
+        let patience = way.route.timeouts.response;
+        let answer = answer_within(timer, patience, story, sender.try_send_request(request)).await;
         let mut error = match answer {
-            Err(_) => {
+            None => {
                 return Err(Refusal::new(Failure::ResponseTimeout)
                     .because("the upstream did not answer in time")
                     .closing());
             }
-            Ok(Ok(response)) => {
+            Some(Ok(response)) => {
                 let story = Rc::clone(story);
                 return Ok(Forwarded { response, lease, sender, story });
             }
-            Ok(Err(error)) => error,
+            Some(Err(error)) => error,
         };
         if let Some(failure) = story.failure.get() {
             // The client's body is at fault, not the upstream.
@@ -107,6 +114,33 @@ pub(super) async fn forward(
             }
         }
     }
+}
+
+/// Waits for an answer as long as the request moves, and `patience` from there: a long upload is
+/// not a slow upstream. `None` when that is over.
+async fn answer_within<T>(
+    timer: &LazyTimer,
+    patience: Duration,
+    story: &BodyStory,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
+    let began = Instant::now();
+    let mut answer = pin!(answer);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        loop {
+            let since = story.moved.get().map_or(began, |moved| moved.max(began));
+            // A time beyond the clock's end never comes.
+            let Some(by) = since.checked_add(patience) else { return Poll::Pending };
+            ready!(timer.poll_due(cx, by));
+            if story.moved.get().is_none_or(|moved| moved <= since) {
+                return Poll::Ready(None);
+            }
+        }
+    })
+    .await
 }
 
 impl Forwarded {

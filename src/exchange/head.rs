@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -205,6 +205,122 @@ pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &HeaderValue) -> bool {
     passes.count() > MAX_PASSES
 }
 
+/// Whether an OPTIONS request has no hop left and is answered here (RFC 9110 section 7.6.2); takes
+/// one hop off otherwise. TRACE, the other method with hops, is refused before.
+pub(super) fn ends_here(parts: &mut Parts) -> bool {
+    if parts.method != Method::OPTIONS {
+        return false;
+    }
+    let hops = parts.headers.get(MAX_FORWARDS).and_then(|hops| hops.to_str().ok());
+    let Some(hops) = hops.and_then(|hops| hops.parse::<u32>().ok()) else { return false };
+    match hops.checked_sub(1) {
+        None => true,
+        Some(left) => {
+            parts.headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+            false
+        }
+    }
+}
+
 fn bad(what: &'static str) -> Refusal {
     Refusal::new(Failure::BadRequest).because(what).closing()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { uri: 1024, headers: 8192, connections: None };
+
+    fn head(version: Version, method: &str, target: &str, hosts: &[&str]) -> Parts {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.version = version;
+        parts.method = method.parse().unwrap();
+        parts.uri = target.parse().unwrap();
+        for host in hosts {
+            parts.headers.append(HOST, HeaderValue::from_bytes(host.as_bytes()).unwrap());
+        }
+        parts
+    }
+
+    #[test]
+    fn the_name_is_what_is_left_without_port_dot_brackets_and_case() {
+        for (authority, name) in [
+            ("a.example", "a.example"),
+            ("A.Example:8080", "a.example"),
+            ("a.example.", "a.example"),
+            ("a.example.:80", "a.example"),
+            ("a.example:", "a.example"),
+            ("[::1]", "::1"),
+            ("[::1]:80", "::1"),
+            ("[2001:DB8::1]:443", "2001:db8::1"),
+            ("[::]", "::"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(authority), name, "{authority}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_refused() {
+        for host in [
+            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:-1", "a:99999", ":80", "[::1", "::1", "[::1]x",
+            "a#b", "a?b", "http://a", "a\\b", "caf\u{e9}",
+        ] {
+            let checked = Head::check(&mut head(Version::HTTP_11, "GET", "/", &[host]), &LIMITS);
+            assert!(checked.is_err(), "{host}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_host_is_there_and_absolute_form_replaces_it() {
+        for (version, target, hosts, authority) in [
+            (Version::HTTP_11, "/", &["a.example"][..], Some("a.example")),
+            (Version::HTTP_11, "/", &[""], Some("")),
+            (Version::HTTP_11, "/", &[], None),
+            (Version::HTTP_11, "/", &["a", "a"], None),
+            (Version::HTTP_10, "/", &[], Some("")),
+            (Version::HTTP_10, "/", &["a", "b"], None),
+            (Version::HTTP_11, "http://b.example:81/x", &["a.example"], Some("b.example:81")),
+            (Version::HTTP_11, "http://b.example/x", &[], None),
+            (Version::HTTP_11, "http://u@b.example/", &["a"], None),
+            (Version::HTTP_11, "ftp://b.example/", &["a"], None),
+            (Version::HTTP_11, "b.example:80", &["a"], None),
+            (Version::HTTP_11, "*", &["a"], None),
+        ] {
+            let mut parts = head(version, "GET", target, hosts);
+            let checked = Head::check(&mut parts, &LIMITS).ok();
+            assert_eq!(checked.as_ref().map(|head| head.authority.as_str()), authority, "{target}");
+            if let Some(head) = checked {
+                head.put_host(&mut parts.headers);
+                let sent: Vec<_> = parts.headers.get_all(HOST).iter().collect();
+                assert_eq!(sent, [authority.unwrap()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_a_few_is_no_loop_and_a_name_in_a_comment_is_nobody() {
+        let ours = HeaderValue::from_static("bowline");
+        let passes = |count: usize| vec!["1.1 bowline"; count].join(", ");
+        for (via, is_a_loop) in [
+            (vec![], false),
+            (vec![passes(8)], false),
+            (vec![passes(9)], true),
+            (vec![passes(5), "1.1 other".to_owned(), passes(4)], true),
+            (vec!["1.1 bowline-2, ".repeat(20)], false),
+            (vec!["bowline ".repeat(20)], false),
+            (vec!["1.1 other (bowline), ".repeat(20)], false),
+            // Comments may hold any byte; they hide nobody.
+            (vec![passes(9), "1.1 x (\u{e9})".to_owned()], true),
+            (vec![format!("1.1 x (\u{e9}), {}", passes(9))], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in &via {
+                headers.append(VIA, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            assert_eq!(is_loop(&headers, &ours), is_a_loop, "{via:?}");
+        }
+    }
 }

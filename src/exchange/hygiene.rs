@@ -2,7 +2,7 @@
 //! Bowline sets cannot be struck out by a peer's `Connection`.
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -83,21 +83,59 @@ impl ConnectionOptions {
     }
 }
 
-/// Removes the hop-by-hop fields of an answer; an upstream may nominate what it likes.
-pub(super) fn strip_answer(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            .filter(|name| !is_end_to_end(name.as_str()))
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
+/// Removes the hop-by-hop fields of an answer; an upstream may nominate what it likes. Returns
+/// what it nominated, for the trailers.
+pub(super) fn strip_answer(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !is_end_to_end(name.as_str()))
+        .collect();
+    for name in &nominated {
+        headers.remove(name);
     }
     for name in &HOP_BY_HOP {
         // A 401's siblings: an upstream's challenge to a proxy is nobody's business downstream.
         headers.remove(name);
     }
+    nominated
+}
+
+/// Makes an answer's framing say one thing: `chunked` alone, or one Content-Length (RFC 9112
+/// section 6.3). hyper would take more, and what it takes is not what a client behind us may.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn single_framing(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("the upstream's answer has a transfer coding other than `chunked`");
+        }
+        if headers.contains_key(CONTENT_LENGTH) {
+            return Err("the upstream's answer has both Transfer-Encoding and Content-Length");
+        }
+        return Ok(());
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    if lengths.next().is_none() && is_number(first) {
+        return Ok(());
+    }
+    let mut all = headers.get_all(CONTENT_LENGTH).iter().flat_map(|line| {
+        line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+    });
+    let length = all.next().filter(|length| is_number(length)).unwrap_or_default();
+    if length.is_empty() || all.any(|other| other != length) {
+        return Err("the upstream's answer has a Content-Length that is not one number");
+    }
+    if let Ok(length) = HeaderValue::from_bytes(length) {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    Ok(())
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Trailers that may cross: nothing that frames, routes or authenticates (RFC 9110 section 6.5.1).

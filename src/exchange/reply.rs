@@ -13,6 +13,9 @@ use http::{HeaderValue, Response};
 
 use crate::error::Failure;
 
+/// What a client is told that asks what it may ask.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// A request that Bowline answers itself.
@@ -67,8 +70,7 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             }
             Failure::MethodRefused => {
-                let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-                headers.insert(ALLOW, HeaderValue::from_static(allow));
+                headers.insert(ALLOW, HeaderValue::from_static(METHODS));
             }
             Failure::Draining | Failure::NoEndpoint => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -120,6 +122,13 @@ impl Refusal {
             }
         }
     }
+}
+
+/// The answer to an OPTIONS request that goes no further.
+pub(super) fn options() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
 }
 
 /// An answer as bytes, for a connection that hyper has given up already.

@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use super::hygiene::clean_trailers;
+use super::hygiene::{ConnectionOptions, clean_trailers};
 use crate::error::Failure;
 
 /// An upstream that never says 100 gets the body all the same after this (RFC 9110 section 10.1.1
@@ -31,6 +31,8 @@ pub(super) struct BodyStory {
     pub(super) failure: Cell<Option<Failure>>,
     /// All of it went through.
     pub(super) finished: Cell<bool>,
+    /// When a piece of it last went through.
+    pub(super) moved: Cell<Option<Instant>>,
 }
 
 /// A request body; no allocation when there is none.
@@ -47,6 +49,8 @@ struct Streaming {
     timer: Option<Pin<Box<Sleep>>>,
     /// Closed until the upstream says 100.
     gate: Option<Gate>,
+    /// What `Connection` said: trailers that it names end here too.
+    options: ConnectionOptions,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,7 @@ impl RequestBody {
         incoming: Incoming,
         limit: Option<u64>,
         silence: Duration,
+        options: ConnectionOptions,
     ) -> (Self, Rc<BodyStory>) {
         let story = Rc::new(BodyStory::default());
         if incoming.is_end_stream() {
@@ -80,6 +85,7 @@ impl RequestBody {
             since: Instant::now(),
             timer: None,
             gate: None,
+            options,
         };
         (Self(Some(Box::new(streaming))), story)
     }
@@ -157,6 +163,7 @@ impl Streaming {
             Poll::Ready(Some(Ok(frame))) => frame,
         };
         self.since = Instant::now();
+        self.story.moved.set(Some(self.since));
         if let Some(data) = frame.data_ref() {
             let received = self.story.received.get().saturating_add(data.len() as u64);
             self.story.received.set(received);
@@ -166,6 +173,7 @@ impl Streaming {
         }
         let frame = match frame.into_trailers() {
             Ok(mut trailers) => {
+                self.options.strip(&mut trailers);
                 clean_trailers(&mut trailers);
                 Frame::trailers(trailers)
             }

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
 
 use super::account::Account;
+use super::front::Exchanging;
 use super::hygiene::clean_trailers;
 use super::request_body::{BodyStory, RequestBody};
 use super::worker::Worker;
@@ -22,6 +24,10 @@ use crate::upstream::Lease;
 pub(super) struct ResponseBody {
     kind: Kind,
     account: Option<Box<Account>>,
+    /// Trailers that end here with the fields of this hop.
+    nominated: Vec<HeaderName>,
+    /// Only dropped.
+    exchanging: Option<Exchanging>,
 }
 
 #[derive(Debug)]
@@ -55,7 +61,7 @@ pub(super) struct Reuse {
 impl ResponseBody {
     /// A body of Bowline's own.
     pub(super) fn own(body: Bytes) -> Self {
-        Self { kind: Kind::Own((!body.is_empty()).then_some(body)), account: None }
+        Self { kind: Kind::Own((!body.is_empty()).then_some(body)), account: None, nominated: Vec::new(), exchanging: None }
     }
 
     /// A body that streams from an upstream.
@@ -63,7 +69,17 @@ impl ResponseBody {
         if from.incoming.is_end_stream() {
             from.finish();
         }
-        Self { kind: Kind::Upstream(from), account: None }
+        Self { kind: Kind::Upstream(from), account: None, nominated: Vec::new(), exchanging: None }
+    }
+
+    /// Trailers of these names end here.
+    pub(super) fn strike(&mut self, nominated: Vec<HeaderName>) {
+        self.nominated = nominated;
+    }
+
+    /// The exchange is over when the body is.
+    pub(super) fn hold(&mut self, exchanging: Exchanging) {
+        self.exchanging = Some(exchanging);
     }
 
     /// Hands the account to the body: closed when the last byte is gone or the client is.
@@ -123,6 +139,9 @@ impl Body for ResponseBody {
                 }
                 let frame = match frame.into_trailers() {
                     Ok(mut trailers) => {
+                        for name in &this.nominated {
+                            trailers.remove(name);
+                        }
                         clean_trailers(&mut trailers);
                         Frame::trailers(trailers)
                     }

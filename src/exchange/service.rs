@@ -16,12 +16,14 @@ use super::account::{Account, Line};
 use super::carried::Pending;
 use super::forward;
 use super::forwarded::{self, Origin};
+use super::front::Turn;
 use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
-use super::reply::Refusal;
+use super::reply::{self, Refusal};
 use super::request_body::{self, RequestBody};
 use super::response_body::{FromUpstream, ResponseBody};
+use super::timer::LazyTimer;
 use super::upgrade::UpgradeRequest;
 use super::worker::{Snapshot, Worker};
 use crate::error::Failure;
@@ -41,8 +43,12 @@ pub(super) struct Conversation {
     pub(super) pending: RefCell<Option<Pending>>,
     /// An answer broke off: the connection must not end as if it were whole.
     pub(super) truncated: Rc<Cell<bool>>,
-    /// Requests that began here.
-    pub(super) requests: Cell<u64>,
+    /// The connection's one timer.
+    pub(super) timer: LazyTimer,
+    /// Whether an exchange is under way.
+    pub(super) turn: Rc<Turn>,
+    /// How often the client had been read when an upgrade of its was declined.
+    pub(super) declined_at: Cell<Option<u64>>,
 }
 
 /// hyper's view of a [`Conversation`].
@@ -56,7 +62,12 @@ impl Service<Request<Incoming>> for ExchangeService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let conversation = Rc::clone(&self.0);
-        Box::pin(async move { Ok(conversation.exchange(request).await) })
+        Box::pin(async move {
+            let exchanging = conversation.turn.begin();
+            let mut response = conversation.exchange(request).await;
+            response.body_mut().hold(exchanging);
+            Ok(response)
+        })
     }
 }
 
@@ -112,16 +123,26 @@ struct Checked {
 
 impl Conversation {
     async fn exchange(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        self.requests.set(self.requests.get().wrapping_add(1));
         let generation = self.worker.generation();
         let (mut parts, body) = request.into_parts();
         let mut account = Account::open(&self.worker, || self.line(&parts, &generation));
         let accept = parts.headers.get(http::header::ACCEPT).cloned();
-        let checked = match judge(&mut parts, &self.limits, self.server_name.as_deref()) {
+        let mut checked = match judge(&mut parts, &self.limits, self.server_name.as_deref()) {
             Ok(judged) => Checked { parts, body, judged },
-            Err(refusal) => return refuse(&refusal, accept, &generation, account),
+            Err(refusal) => {
+                self.declined(parts.headers.contains_key(http::header::UPGRADE));
+                return refuse(&refusal, accept, &generation, account);
+            }
         };
         account.note(|line| checked.judged.head.authority.clone_into(&mut line.host));
+        if self.declined_at.take() == Some(self.turn.reads()) {
+            // It came in one piece with an upgrade that was declined: meant for the tunnel that
+            // did not begin, or for another reader than us (H-11).
+            let refusal = Refusal::new(Failure::BadRequest)
+                .because("a request sent ahead of the answer to an upgrade")
+                .closing();
+            return refuse(&refusal, accept, &generation, account);
+        }
         let Some(way) = generation.find(&checked.judged.facts(&checked.parts)) else {
             let refusal =
                 Refusal::new(Failure::NoRoute).because("no route takes this host and path");
@@ -134,22 +155,38 @@ impl Conversation {
                 Refusal::new(Failure::Loop).because("the request came through here too often");
             return refuse(&refusal, accept, &generation, account);
         }
-        let answered = if checked.judged.upgrade.is_some() {
-            self.upgrade(&generation, way, checked, &mut account).await
+        if head::ends_here(&mut checked.parts) {
+            let response = reply::options().map(ResponseBody::own);
+            return carried(response, account);
+        }
+        let upgrade = checked.judged.upgrade.is_some();
+        let answered = if upgrade {
+            // Boxed: rare beside plain requests, whose future would else carry its size.
+            Box::pin(self.upgrade(&generation, way, checked, &mut account)).await
         } else {
             self.forward(&generation, way, checked, &mut account).await
         };
         match answered {
-            Ok(mut response) => {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 account.answered(response.status(), None);
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    account.becomes_tunnel();
-                } else {
-                    response.body_mut().carry(account);
-                }
+                account.becomes_tunnel();
                 response
             }
-            Err(refusal) => refuse(&refusal, accept, &generation, account),
+            Ok(response) => {
+                self.declined(upgrade);
+                carried(response, account)
+            }
+            Err(refusal) => {
+                self.declined(upgrade);
+                refuse(&refusal, accept, &generation, account)
+            }
+        }
+    }
+
+    /// Notes that an upgrade was not granted.
+    fn declined(&self, upgrade: bool) {
+        if upgrade {
+            self.declined_at.set(Some(self.turn.reads()));
         }
     }
 
@@ -182,17 +219,18 @@ impl Conversation {
                 .closing());
         }
         let trailers = self.rewrite(generation, &mut checked);
-        let Checked { mut parts, body, judged: Judged { head, .. } } = checked;
+        let Checked { mut parts, body, judged: Judged { head, options, .. } } = checked;
         if trailers {
             hygiene::accept_trailers(&mut parts.headers);
         }
-        let (body, story) = RequestBody::new(body, way.route.max_body, way.route.timeouts.body);
+        let (body, story) =
+            RequestBody::new(body, way.route.max_body, way.route.timeouts.body, options);
         account.story = Some(Rc::clone(&story));
         let mut request = forward::outbound(parts, body);
         if head.expects_continue {
             request_body::await_continue(&mut request);
         }
-        let forwarded = forward::forward(&self.worker, way, request, &story).await?;
+        let mut forwarded = forward::forward(&self.worker, &self.timer, way, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint()));
         if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for one: not a tunnel, not an answer (H-2, hyper takes any 101).
@@ -200,6 +238,7 @@ impl Conversation {
                 .because("the upstream switched protocols without being asked")
                 .closing());
         }
+        hygiene::single_framing(forwarded.response.headers_mut()).map_err(bad_answer)?;
         let mut response = forwarded.into_response(&self.worker, way, &self.truncated);
         clean_answer(&mut response);
         Ok(response)
@@ -229,8 +268,9 @@ impl Conversation {
                 counters.count_upgrade(UpgradeOutcome::Failed);
                 Err(refusal)
             }
-            Ok(Answer::Declined { response, lease }) => {
+            Ok(Answer::Declined { mut response, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Declined);
+                hygiene::single_framing(response.headers_mut()).map_err(bad_answer)?;
                 account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
                 let mut response = response.map(|incoming| {
                     ResponseBody::upstream(Box::new(FromUpstream {
@@ -290,7 +330,8 @@ impl Conversation {
 /// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream
 /// spoke; Via on answers is optional (RFC 9110 section 7.6.3) and left out.
 fn clean_answer(response: &mut Response<ResponseBody>) {
-    hygiene::strip_answer(response.headers_mut());
+    let nominated = hygiene::strip_answer(response.headers_mut());
+    response.body_mut().strike(nominated);
     *response.version_mut() = http::Version::HTTP_11;
     // hyper keeps its own notes here (header case, the reason phrase); only the reason is wanted.
     let reason = response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
@@ -298,6 +339,20 @@ fn clean_answer(response: &mut Response<ResponseBody>) {
     if let Some(reason) = reason {
         response.extensions_mut().insert(reason);
     }
+}
+
+fn bad_answer(what: &'static str) -> Refusal {
+    Refusal::new(Failure::BadResponse).because(what)
+}
+
+/// An answer that takes its account with it.
+fn carried(
+    mut response: Response<ResponseBody>,
+    mut account: Box<Account>,
+) -> Response<ResponseBody> {
+    account.answered(response.status(), None);
+    response.body_mut().carry(account);
+    response
 }
 
 fn refuse(

@@ -141,3 +141,115 @@ impl Worker {
         ((self.id as u64) << 48) | (begun & 0xffff_ffff_ffff)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::path::Path;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::config;
+    use crate::plan::Plan;
+    use crate::upstream::Registry;
+
+    fn generation(upstream: &str, registry: &Registry, metrics: &Metrics) -> Generation {
+        let yaml = format!(
+            "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\n\
+             routes: [ {{ upstream: {upstream} }} ]\n\
+             upstreams: {{ {upstream}: {{ endpoints: [ '127.0.0.1:1' ] }} }}\n"
+        );
+        let (config, mut mistakes) = config::parse("test", &yaml, &|_| None);
+        let plan = Plan::build(&config, Path::new(""), &mut mistakes);
+        assert!(mistakes.is_empty(), "{mistakes}");
+        Generation::new(plan, registry, metrics)
+    }
+
+    struct Bench {
+        worker: Rc<Worker>,
+        plan: Arc<ArcSwap<Generation>>,
+        registry: Registry,
+        metrics: Arc<Metrics>,
+        phase: watch::Sender<Phase>,
+    }
+
+    fn bench(id: usize) -> Bench {
+        let (registry, metrics) = (Registry::default(), Metrics::new(4));
+        let plan = Arc::new(ArcSwap::from_pointee(generation("first", &registry, &metrics)));
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let worker = Worker::new(id, Arc::clone(&plan), Arc::clone(&metrics), phases);
+        Bench { worker, plan, registry, metrics, phase }
+    }
+
+    fn name(generation: &Generation) -> &str {
+        &generation.plan.upstreams[0].name
+    }
+
+    #[test]
+    fn a_request_keeps_the_generation_it_began_with_and_the_next_sees_the_new_one() {
+        let Bench { worker, plan, registry, metrics, .. } = bench(0);
+        let began = worker.generation();
+        plan.store(Arc::new(generation("second", &registry, &metrics)));
+        assert_eq!(name(&began), "first");
+        assert_eq!(name(&worker.generation()), "second");
+        assert_eq!(name(&began.clone()), "first");
+    }
+
+    #[test]
+    fn an_old_generation_goes_with_the_last_request_that_began_under_it() {
+        let Bench { worker, plan, registry, metrics, .. } = bench(0);
+        let old = Arc::downgrade(&plan.load_full());
+        let began = worker.generation();
+        plan.store(Arc::new(generation("second", &registry, &metrics)));
+        drop(worker.generation());
+        assert!(old.upgrade().is_some());
+        drop(began);
+        assert!(old.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_worker_is_empty_when_as_many_have_left_as_came() {
+        let Bench { worker, .. } = bench(0);
+        let mut context = Context::from_waker(Waker::noop());
+        worker.enter();
+        worker.enter();
+        let mut empty = pin!(worker.empty());
+        assert!(empty.as_mut().poll(&mut context).is_pending());
+        worker.leave();
+        assert!(empty.as_mut().poll(&mut context).is_pending());
+        worker.leave();
+        assert!(empty.as_mut().poll(&mut context).is_ready());
+        assert!(pin!(worker.empty()).poll(&mut context).is_ready());
+        // One leave too many must not wrap to a crowd.
+        worker.leave();
+        assert!(pin!(worker.empty()).poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_worker_without_tunnels_waits_for_the_last_to_leave() {
+        let Bench { worker, .. } = bench(0);
+        let mut context = Context::from_waker(Waker::noop());
+        let member = worker.roster.enter();
+        let mut without = pin!(worker.without_tunnels());
+        assert!(without.as_mut().poll(&mut context).is_pending());
+        drop(member);
+        worker.leave();
+        assert!(without.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn no_two_tunnels_of_a_process_share_a_number() {
+        let (one, two) = (bench(0).worker, bench(3).worker);
+        let ids = (0..100).flat_map(|_| [one.next_tunnel_id(), two.next_tunnel_id()]);
+        assert_eq!(ids.collect::<std::collections::HashSet<_>>().len(), 200);
+    }
+
+    #[test]
+    fn a_worker_learns_that_the_process_drains() {
+        let Bench { worker, phase, .. } = bench(0);
+        assert!(!worker.is_draining());
+        phase.send_replace(Phase::Draining);
+        assert!(worker.is_draining());
+    }
+}

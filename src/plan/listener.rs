@@ -160,3 +160,79 @@ fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mi
         refuse_host_mismatch: tls.host_mismatch != Some(HostMismatch::Allow),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(yaml: &str) -> (Vec<Listener>, String) {
+        let (config, mut mistakes) = crate::config::parse("file", yaml, &|_| None);
+        let listeners = build_all(&config, Path::new("/etc/bowline"), &mut mistakes);
+        (listeners, mistakes.to_string())
+    }
+
+    #[test]
+    fn what_is_not_written_has_its_documented_default() {
+        let (listeners, mistakes) = planned("listeners: [ { address: 'localhost:8080' } ]\n");
+        assert_eq!(mistakes, "");
+        let one = &listeners[0];
+        assert_eq!(one.address, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(one.name, "127.0.0.1:8080");
+        assert_eq!(one.header_timeout, Duration::from_secs(30));
+        assert_eq!((one.limits.uri, one.limits.headers), (16 << 10, 64 << 10));
+        assert_eq!(one.limits.connections, None);
+        assert!(one.tls.is_none());
+    }
+
+    #[test]
+    fn tls_files_are_found_from_the_folder_of_the_configuration() {
+        let (listeners, mistakes) = planned(
+            "listeners:\n  - address: '[::]:443'\n    tls:\n      certificates:\n        \
+             - { cert: a.pem, key: /keys/a.key }\n",
+        );
+        assert_eq!(mistakes, "");
+        let tls = listeners[0].tls.as_ref().unwrap();
+        assert_eq!(tls.certificates[0].cert, Path::new("/etc/bowline/a.pem"));
+        assert_eq!(tls.certificates[0].key, Path::new("/keys/a.key"));
+        assert_eq!(tls.handshake_timeout, Duration::from_secs(10));
+        assert!(tls.refuse_host_mismatch);
+    }
+
+    #[test]
+    fn every_mistake_of_a_listener_is_told_at_once() {
+        let (_, mistakes) = planned(
+            "listeners:\n  - address: 127.0.0.1\n  - name: lost\n  - address: 127.0.0.1:80\n  \
+             - address: localhost:80\n    limits: { uri: 61KiB, headers: 1KiB, connections: 0 }\n    \
+             tls: { certificates: [ { cert: a.pem }, { key: a.key } ] }\n  \
+             - address: 127.0.0.1:81\n    tls: {}\n",
+        );
+        let told: Vec<&str> = mistakes.lines().collect();
+        let expected = [
+            "file:2:14: `127.0.0.1` is not an address to listen on",
+            "file:3:5: this listener needs an `address`",
+            "file:5:14: 127.0.0.1:80 is listened on twice",
+            "file:6:20: a `uri` limit is 1B to 60KiB",
+            "file:6:36: a `headers` limit is 8KiB to 1MiB",
+            "file:6:55: a limit of 0 connections serves nobody",
+            "file:7:28: this certificate needs `key`",
+            "file:7:45: this certificate needs `cert`",
+            "file:9:10: tls needs `certificates",
+        ];
+        assert_eq!(told.len(), expected.len(), "{mistakes}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\nexpected {expected}");
+        }
+    }
+
+    #[test]
+    fn port_0_may_be_asked_for_more_than_once() {
+        let (listeners, mistakes) =
+            planned("listeners: [ { address: '127.0.0.1:0' }, { address: '127.0.0.1:0' } ]\n");
+        assert_eq!((listeners.len(), mistakes.as_str()), (2, ""));
+    }
+
+    #[test]
+    fn a_configuration_without_listeners_serves_nobody() {
+        assert!(planned("routes: []\n").1.contains("no listeners"));
+    }
+}

@@ -275,3 +275,142 @@ impl std::fmt::Display for Matcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(yaml: &str) -> (Vec<Route>, String) {
+        let (config, mut mistakes) = crate::config::parse("file", yaml, &|_| None);
+        let upstreams = config.upstreams.keys().enumerate();
+        let upstreams = upstreams.map(|(id, name)| (name.as_str(), id)).collect();
+        let routes = build_all(&config, &upstreams, &mut mistakes);
+        (routes, mistakes.to_string())
+    }
+
+    /// One route with this `match`, to an upstream that is there.
+    fn matching(conditions: &str) -> (Matcher, String) {
+        let (mut routes, mistakes) = planned(&format!(
+            "routes: [ {{ upstream: web, match: {{ {conditions} }} }} ]\n\
+             upstreams: {{ web: {{ endpoints: [ '127.0.0.1:1' ] }} }}\n"
+        ));
+        (routes.remove(0).matcher, mistakes)
+    }
+
+    #[test]
+    fn hosts_are_compared_in_one_form() {
+        for (written, planned) in [
+            ("Chat.Example.COM", "chat.example.com"),
+            ("chat.example.com.", "chat.example.com"),
+            ("'*.Example.com'", "*.example.com"),
+            ("'::1'", "::1"),
+            ("'[2001:DB8::1]'", "2001:db8::1"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("'my_host-1'", "my_host-1"),
+        ] {
+            let (matcher, mistakes) = matching(&format!("host: {written}"));
+            assert_eq!((matcher.hosts, mistakes.as_str()), (vec![planned.to_owned()], ""));
+        }
+        let (matcher, mistakes) = matching("host: '*'");
+        assert_eq!((matcher.hosts, mistakes.as_str()), (vec![], ""));
+    }
+
+    #[test]
+    fn a_host_that_can_never_match_is_a_mistake() {
+        for (written, told) in [
+            ("'a.example:80'", "has a port"),
+            ("''", "is not a host"),
+            ("'http://a'", "has a port"),
+            ("'a b'", "is not a host"),
+            ("'a.*.example'", "is not a host"),
+            ("'*.'", "is not a host"),
+            ("'[a'", "is not a host"),
+            ("'[::1]:80'", "is not a host"),
+        ] {
+            let (_, mistakes) = matching(&format!("host: {written}"));
+            assert!(mistakes.contains(told), "{written}: {mistakes}");
+        }
+        // Beside others `*` would silently mean nothing.
+        let (matcher, mistakes) = matching("host: [ a.example, '*' ]");
+        assert!(matcher.hosts.is_empty() || !mistakes.is_empty(), "{matcher:?}");
+    }
+
+    #[test]
+    fn paths_are_what_they_say() {
+        for (written, shown) in [
+            ("path: /", "/"),
+            ("path: /ws", "/ws"),
+            ("path: /ws/", "/ws"),
+            ("path_exact: /ws/", "=/ws/"),
+            ("path_regex: '^/r[0-9]+$'", "~^/r[0-9]+$"),
+            ("method: get", "/"),
+        ] {
+            let (matcher, mistakes) = matching(written);
+            assert_eq!((matcher.to_string().as_str(), mistakes.as_str()), (shown, ""));
+        }
+        for (written, told) in [
+            ("path: ws", "write `/ws`"),
+            ("path: /ws?a=1", "has no query"),
+            ("path_regex: '('", "not a regular expression"),
+            ("path: /a, path_exact: /a", "`path` and `path_exact` exclude each other"),
+        ] {
+            let (_, mistakes) = matching(written);
+            assert!(mistakes.contains(told), "{written}: {mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_star_asks_only_that_a_header_or_parameter_is_there() {
+        let (matcher, mistakes) =
+            matching("headers: { X-Any: '*', x-one: '1' }, query: { v: '*', w: '2' }, method: get");
+        assert_eq!(mistakes, "");
+        assert_eq!(
+            matcher.headers,
+            [
+                (HeaderName::from_static("x-any"), None),
+                (HeaderName::from_static("x-one"), Some(HeaderValue::from_static("1"))),
+            ]
+        );
+        let two = Some("2".to_owned());
+        assert_eq!(matcher.query, [("v".to_owned(), None), ("w".to_owned(), two)]);
+        assert_eq!(matcher.methods, [Method::GET]);
+        let (_, mistakes) = matching("method: 'G ET', headers: { 'a b': c }");
+        assert!(mistakes.contains("`G ET` is not a method"), "{mistakes}");
+        assert!(mistakes.contains("`a b: c` is not a header"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_time_is_the_routes_own_else_the_common_one_else_the_default() {
+        let (routes, mistakes) = planned(
+            "timeouts: { connect: 7s, idle: 1m }\nroutes:\n  - upstream: web\n    \
+             timeouts: { connect: 1s, idle: off }\n  - upstream: web\n\
+             upstreams: { web: { endpoints: [ '127.0.0.1:1' ] } }\n",
+        );
+        assert_eq!(mistakes, "");
+        assert_eq!(routes[0].timeouts.connect, Duration::from_secs(1));
+        assert_eq!(routes[0].timeouts.idle, None);
+        assert_eq!(routes[1].timeouts.connect, Duration::from_secs(7));
+        assert_eq!(routes[1].timeouts.idle, Some(Duration::from_secs(60)));
+        assert_eq!(routes[1].timeouts.handshake, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_upstream_that_is_not_there_is_told_with_those_that_are() {
+        let (_, mistakes) = planned(
+            "routes: [ { upstream: wep }, { name: a, upstream: web }, { name: a, upstream: web }, { match: {} } ]\n\
+             upstreams: { chat: { builtin: echo }, web: { builtin: page } }\n",
+        );
+        let told: Vec<&str> = mistakes.lines().collect();
+        assert_eq!(told.len(), 3, "{mistakes}");
+        assert!(told[0].contains("there is no upstream `wep`"), "{mistakes}");
+        assert!(told[0].contains("(defined: chat, web)"), "{mistakes}");
+        assert!(told[1].contains("another route is named `a` too"), "{mistakes}");
+        assert!(told[2].contains("needs an `upstream`"), "{mistakes}");
+    }
+
+    #[test]
+    fn an_upstream_that_is_itself_a_mistake_is_not_told_twice() {
+        let (_, mistakes) = planned("routes: [ { upstream: web } ]\nupstreams: { web: [] }\n");
+        assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
+    }
+}

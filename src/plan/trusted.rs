@@ -35,3 +35,47 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted(yaml: &str) -> (TrustedProxies, String) {
+        let (config, mut mistakes) = crate::config::parse("file", yaml, &|_| None);
+        let trusted = TrustedProxies::build(&config, &mut mistakes);
+        (trusted, mistakes.to_string())
+    }
+
+    #[test]
+    fn networks_and_single_addresses_are_trusted_and_nobody_else() {
+        let (trusted, mistakes) =
+            trusted("trusted_proxies: [ 10.0.0.0/8, 192.0.2.7, '2001:db8::/32', '::1' ]\n");
+        assert_eq!(mistakes, "");
+        for (address, is_trusted) in [
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+            ("::1", true),
+            ("::2", false),
+            // What an IPv4 client looks like on an IPv6 socket.
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:11.0.0.1", false),
+        ] {
+            assert_eq!(trusted.contains(address.parse().unwrap()), is_trusted, "{address}");
+        }
+        assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_network_is_told_at_its_place() {
+        let (_, mistakes) = trusted("trusted_proxies:\n  - 10.0.0.0/33\n  - ::1\n  - proxy.local\n");
+        assert_eq!(
+            mistakes,
+            "file:2:5: `10.0.0.0/33` is not a network: write 10.0.0.0/8 or one address\n\
+             file:4:5: `proxy.local` is not a network: write 10.0.0.0/8 or one address"
+        );
+    }
+}

@@ -46,3 +46,61 @@ impl Drop for Lease {
         debug_assert!(before > 0, "a lease released twice");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Target;
+
+    fn endpoint() -> Arc<Endpoint> {
+        let target = Target::Address(([127, 0, 0, 1], 1).into());
+        Arc::new(Endpoint::new(0, "127.0.0.1:1".to_owned(), target))
+    }
+
+    #[test]
+    fn a_lease_counts_while_it_lives_and_not_a_moment_longer() {
+        let endpoint = endpoint();
+        let first = Lease::request(Arc::clone(&endpoint));
+        let second = Lease::request(Arc::clone(&endpoint));
+        assert_eq!((endpoint.requests(), endpoint.tunnels(), endpoint.load()), (2, 0, 2));
+        let second = second.into_tunnel();
+        assert_eq!((endpoint.requests(), endpoint.tunnels(), endpoint.load()), (1, 1, 2));
+        let second = second.into_tunnel();
+        assert_eq!((endpoint.requests(), endpoint.tunnels()), (1, 1));
+        drop(first);
+        assert_eq!((endpoint.requests(), endpoint.tunnels()), (0, 1));
+        drop(second);
+        assert_eq!(endpoint.load(), 0);
+    }
+
+    #[test]
+    fn a_task_that_panics_lets_go_of_what_it_held() {
+        let endpoint = endpoint();
+        let lease = Lease::request(Arc::clone(&endpoint)).into_tunnel();
+        let task = std::thread::spawn(move || {
+            let _held = lease;
+            panic!("on purpose");
+        });
+        assert!(task.join().is_err());
+        assert_eq!(endpoint.load(), 0);
+    }
+
+    #[test]
+    fn counts_return_to_zero_however_threads_interleave() {
+        let endpoint = endpoint();
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let endpoint = &endpoint;
+                scope.spawn(move || {
+                    for turn in 0..1000 {
+                        let lease = Lease::request(Arc::clone(endpoint));
+                        if (turn + worker) % 2 == 0 {
+                            drop(lease.into_tunnel());
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!((endpoint.requests(), endpoint.tunnels()), (0, 0));
+    }
+}

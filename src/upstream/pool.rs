@@ -27,9 +27,12 @@ impl<B: Body + 'static> Pool<B> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(endpoint.id)?;
         let mut busy = None;
+        let now = Instant::now();
         let found = loop {
             match idle.pop() {
                 None => break None,
+                // The sweep comes round only now and then.
+                Some(one) if one.until <= now => {}
                 Some(one) if one.sender.is_ready() => break Some(one.sender),
                 Some(one) if one.sender.is_closed() => {}
                 // Still sending a body that its answer did not wait for. One such is kept; more

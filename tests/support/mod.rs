@@ -107,9 +107,9 @@ impl Bowline {
     /// The value of a metric line that starts with `series`, 0 when there is none.
     pub fn metric(&self, series: &str) -> f64 {
         let text = self.metrics.encode();
-        let line = text.lines().find(|line| {
-            line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' '))
-        });
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         line.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -204,7 +204,8 @@ impl Wire {
     /// Up to and with `end`.
     pub fn until(&mut self, end: &str) -> String {
         loop {
-            if let Some(at) = self.ahead.windows(end.len()).position(|part| part == end.as_bytes()) {
+            if let Some(at) = self.ahead.windows(end.len()).position(|part| part == end.as_bytes())
+            {
                 let bytes = self.exactly(at + end.len());
                 return String::from_utf8_lossy(&bytes).into_owned();
             }
@@ -351,4 +352,27 @@ impl Upstream {
 /// An address where nobody listens.
 pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// One worker, one route `r` to one upstream `up` of `endpoints`; `extra` is further top-level YAML.
+pub fn config(endpoints: &[SocketAddr], extra: &str) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(|one| format!("\"{one}\"")).collect();
+    format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\n\
+         routes: [ {{ name: r, upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ {} ] }} }}\n{extra}\n",
+        endpoints.join(", ")
+    )
+}
+
+/// Opens a tunnel: its client's end and its upstream's.
+pub fn tunnel(bowline: &Bowline, upstream: &Upstream) -> (Wire, Wire) {
+    let mut client = bowline.client();
+    client.send(handshake("/ws", ""));
+    let mut server = upstream.accept();
+    server.head();
+    server.send(SWITCHING);
+    let answer = client.head();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    (client, server)
 }

@@ -95,7 +95,7 @@ def _ask(scene, proxy, port, backend, seconds, warmup, folder):
         load.child.wait(timeout=30)
     raw.update(
         spent,
-        memory_before=before, memory_after=after, argv=proxy.argv, priority=proxy.raised,
+        memory_before=before, memory_after=after, priority=proxy.raised,
         proxy_busy=spent["proxy_cpu_ns"] / spent["wall_ns"],
         load_busy=spent["load_cpu_ns"] / spent["wall_ns"],
         # What neither the proxy nor the load used of the two cores, as a share of one core.

@@ -1,1 +1,239 @@
-//! Tests.
+//! Who the client is: never what an untrusted client says of itself, always what Bowline saw.
+
+use std::path::Path;
+
+use http::header::{CONNECTION, HOST};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::super::head::Head;
+use super::super::hygiene::ConnectionOptions;
+use super::*;
+use crate::config::Forwarded;
+use crate::plan::Plan;
+
+fn trusted(networks: &str) -> TrustedProxies {
+    let yaml = format!("trusted_proxies: [ {networks} ]\n");
+    let (config, mut mistakes) = config::parse("test", &yaml, &|_| None);
+    Plan::build(&config, Path::new(""), &mut mistakes).trusted
+}
+
+fn peer(ip: &str) -> Origin {
+    Origin::new(SocketAddr::new(ip.parse().unwrap(), 4711), false)
+}
+
+fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_bytes(&latin1(value)).unwrap(),
+        );
+    }
+    headers
+}
+
+/// Header bytes over 0x7f are one byte each on the wire.
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+}
+
+#[test]
+fn the_upstream_learns_address_scheme_and_host() {
+    let mut set = HeaderMap::new();
+    peer("192.0.2.1").apply(&mut set, "chat.example:8080", Forwarded::Both, &trusted(""));
+    assert_eq!(
+        set,
+        headers(&[
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "chat.example:8080"),
+            ("forwarded", "for=192.0.2.1;proto=http;host=\"chat.example:8080\""),
+        ])
+    );
+    let secure = Origin::new("[2001:db8::1]:9".parse().unwrap(), true);
+    let mut set = HeaderMap::new();
+    secure.apply(&mut set, "", Forwarded::Both, &trusted(""));
+    assert_eq!(all(&set, "x-forwarded-for"), ["2001:db8::1"]);
+    assert_eq!(all(&set, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&set, "forwarded"), ["for=\"[2001:db8::1]\";proto=https"]);
+}
+
+#[test]
+fn an_ipv4_client_of_an_ipv6_socket_is_told_as_ipv4() {
+    let mut set = HeaderMap::new();
+    peer("::ffff:192.0.2.1").apply(&mut set, "", Forwarded::XForwarded, &trusted(""));
+    assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.1"]);
+}
+
+#[test]
+fn each_kind_sets_its_own_headers_and_no_other() {
+    for (kind, x, rfc7239) in [
+        (Forwarded::Both, true, true),
+        (Forwarded::XForwarded, true, false),
+        (Forwarded::Rfc7239, false, true),
+        (Forwarded::None, false, false),
+    ] {
+        let mut set = headers(&[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
+        peer("192.0.2.1").apply(&mut set, "a.example", kind, &trusted(""));
+        assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.1"][..usize::from(x)], "{kind:?}");
+        assert_eq!(set.contains_key("forwarded"), rfc7239, "{kind:?}");
+        assert!(!format!("{set:?}").contains("6.6.6.6"), "{kind:?}");
+    }
+}
+
+#[test]
+fn every_spelling_of_a_claim_is_dropped_from_a_stranger_and_nothing_beside() {
+    let claims = [
+        "forwarded",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x.forwarded.for",
+        "x-forwarded_for",
+        "x-forwarded",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-client-cert",
+        "x-real-ip",
+        "x_real_ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+    ];
+    let others = ["x-forward-to", "x-real", "x-realm-ip", "x-request-id", "forwarded-by", "x-client", "from"];
+    let mut set = HeaderMap::new();
+    for name in claims.iter().chain(&others) {
+        set.insert(HeaderName::from_static(name), HeaderValue::from_static("6.6.6.6"));
+    }
+    peer("192.0.2.1").apply(&mut set, "", Forwarded::None, &trusted("10.0.0.0/8"));
+    let left: Vec<&str> = set.keys().map(HeaderName::as_str).collect();
+    assert_eq!(left, others);
+}
+
+#[test]
+fn a_trusted_proxys_list_is_continued_on_one_line() {
+    let mut set = headers(&[
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-for", "10.0.0.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "outside.example"),
+        ("forwarded", "for=192.0.2.7"),
+    ]);
+    peer("10.0.0.1").apply(&mut set, "inside", Forwarded::Both, &trusted("10.0.0.0/8"));
+    assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.7, 10.0.0.9, 10.0.0.1"]);
+    assert_eq!(all(&set, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&set, "x-forwarded-host"), ["outside.example"]);
+    assert_eq!(all(&set, "forwarded"), ["for=192.0.2.7, for=10.0.0.1;proto=http;host=\"inside\""]);
+}
+
+#[test]
+fn the_scheme_is_http_or_https_and_never_ws() {
+    for (said, told) in [("ws", "http"), ("WSS", "https"), ("https", "https"), ("http", "http")] {
+        let mut set = headers(&[("x-forwarded-proto", said)]);
+        peer("10.0.0.1").apply(&mut set, "", Forwarded::XForwarded, &trusted("10.0.0.0/8"));
+        assert_eq!(all(&set, "x-forwarded-proto"), [told], "{said}");
+    }
+}
+
+#[test]
+fn the_client_is_the_first_from_the_right_that_no_trusted_proxy_is() {
+    let nets = trusted("10.0.0.0/8, '::1', 2001:db8::/32");
+    for (from, lines, client) in [
+        ("192.0.2.1", vec!["6.6.6.6"], "192.0.2.1"),
+        ("10.0.0.1", vec![], "10.0.0.1"),
+        ("10.0.0.1", vec!["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", vec!["6.6.6.6, 192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", vec!["6.6.6.6, 192.0.2.7 , 10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", vec!["6.6.6.6", "192.0.2.7", "10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", vec!["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", vec!["::ffff:192.0.2.7"], "192.0.2.7"),
+        ("2001:db8::1", vec!["192.0.2.7, ::1"], "192.0.2.7"),
+        // What is no address is nobody: the walk ends at the hop that said it.
+        ("10.0.0.1", vec!["6.6.6.6, unknown"], "10.0.0.1"),
+        ("10.0.0.1", vec!["6.6.6.6, unknown, 10.0.0.2"], "10.0.0.2"),
+        // Bytes that are not ASCII must not hide what a trusted proxy has appended to them, nor
+        // let the walk go on to a line that the client has written.
+        ("10.0.0.1", vec!["\u{ff}, 192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", vec!["6.6.6.6", "\u{ff}, 192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", vec!["6.6.6.6", "\u{ff}"], "10.0.0.1"),
+    ] {
+        let mut said = HeaderMap::new();
+        for line in &lines {
+            said.append(X_FORWARDED_FOR, HeaderValue::from_bytes(&latin1(line)).unwrap());
+        }
+        let expected: IpAddr = client.parse().unwrap();
+        assert_eq!(peer(from).client(&said, &nets), expected, "{from} {lines:?}");
+    }
+}
+
+#[test]
+fn via_says_which_version_came_in_and_continues_the_list() {
+    let mut set = HeaderMap::new();
+    pass_via(&mut set, Version::HTTP_11, &HeaderValue::from_static("bowline"));
+    assert_eq!(all(&set, "via"), ["1.1 bowline"]);
+    let mut set = headers(&[("via", "1.1 a"), ("via", "1.0 b (caf\u{e9})")]);
+    pass_via(&mut set, Version::HTTP_10, &HeaderValue::from_static("edge"));
+    assert_eq!(set.get_all("via").iter().count(), 1);
+    assert_eq!(
+        set.get("via").unwrap().as_bytes(),
+        latin1("1.1 a, 1.0 b (caf\u{e9}), 1.0 edge")
+    );
+}
+
+const SET: [&str; 7] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+    "connection",
+    "x-any",
+    "te",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn what_bowline_sets_is_there_whatever_connection_names(
+        named in subsequence(SET.to_vec(), 0..=SET.len()),
+        forged in subsequence(SET.to_vec(), 0..=SET.len()),
+        host in select(vec!["a.example", "a.example:8080", "[::1]:80", "x_y.example"]),
+    ) {
+        let mut request = HeaderMap::new();
+        request.insert(HOST, HeaderValue::from_static(host));
+        for name in forged.iter().filter(|name| **name != "connection") {
+            request.append(HeaderName::from_static(name), HeaderValue::from_static("forged"));
+        }
+        request.append(CONNECTION, HeaderValue::from_str(&named.join(" ,")).unwrap());
+
+        // The order of an exchange: what was of the hop goes, then Bowline says its own.
+        let options = ConnectionOptions::read(&request).unwrap();
+        options.strip(&mut request);
+        peer("192.0.2.1").apply(&mut request, host, Forwarded::Both, &trusted(""));
+        pass_via(&mut request, Version::HTTP_11, &HeaderValue::from_static("bowline"));
+        let head = Head {
+            authority: host.to_owned(),
+            host: String::new(),
+            expects_continue: false,
+        };
+        head.put_host(&mut request);
+
+        prop_assert_eq!(all(&request, "host"), [host]);
+        prop_assert_eq!(all(&request, "via"), ["1.1 bowline"]);
+        prop_assert_eq!(all(&request, "x-forwarded-for"), ["192.0.2.1"]);
+        prop_assert_eq!(all(&request, "x-forwarded-proto"), ["http"]);
+        prop_assert_eq!(all(&request, "x-forwarded-host"), [host]);
+        prop_assert_eq!(
+            all(&request, "forwarded"),
+            [format!("for=192.0.2.1;proto=http;host=\"{host}\"")]
+        );
+        let x_any = forged.contains(&"x-any") && !named.contains(&"x-any");
+        prop_assert_eq!(request.contains_key("x-any"), x_any);
+        prop_assert!(!request.contains_key(CONNECTION) && !request.contains_key("te"));
+        prop_assert!(!request.contains_key("x-real-ip"));
+    }
+}
