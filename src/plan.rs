@@ -63,10 +63,11 @@ impl Plan {
         let by_name: HashMap<&str, usize> =
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
+        let listeners = listener::build_all(config, folder, mistakes);
         Self {
-            listeners: listener::build_all(config, folder, mistakes),
             routes: Routes::new(routes),
-            admin: admin(config, mistakes),
+            admin: admin(config, &listeners, mistakes),
+            listeners,
             trusted: TrustedProxies::build(config, mistakes),
             pseudonym: pseudonym(config, mistakes),
             forwarded: config.forwarded.unwrap_or_default(),
@@ -85,14 +86,25 @@ impl Plan {
     }
 }
 
-fn admin(config: &Config, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+fn admin(
+    config: &Config,
+    listeners: &[Listener],
+    mistakes: &mut Mistakes,
+) -> Option<SocketAddr> {
     let admin = config.admin.as_ref()?;
     let at = At::root().key("admin");
     let Some(address) = &admin.address else {
         mistakes.add(&at, "the admin listener needs an `address`, such as 127.0.0.1:9900");
         return None;
     };
-    listener::address(address, &at.key("address"), mistakes)
+    let address = listener::address(address, &at.key("address"), mistakes)?;
+    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+        mistakes.add(
+            &at.key("address"),
+            format!("{address} is a listener's address too: give the admin listener another port"),
+        );
+    }
+    Some(address)
 }
 
 fn pseudonym(config: &Config, mistakes: &mut Mistakes) -> HeaderValue {

@@ -118,7 +118,7 @@ impl Server {
             tokio::spawn(builtin.serve());
         }
         let (end_admin, admin_ended) = tokio::sync::oneshot::channel::<()>();
-        for socket in admin.into_iter().flat_map(|bound| bound.sockets) {
+        if let Some(socket) = admin.and_then(|bound| bound.sockets.into_iter().next()) {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let state =
                 Arc::new(AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) });
@@ -126,7 +126,6 @@ impl Server {
                 // Either way the process is at its end.
                 drop(admin_ended.await);
             }));
-            break;
         }
         let plan = Arc::new(ArcSwap::from_pointee(generation));
         let fleet = Fleet::start(listeners, &plan, &metrics, &phases)?;

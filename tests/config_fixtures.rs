@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bowline::config;
+use bowline::plan::Plan;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(folder);
@@ -17,12 +18,14 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What is said about a file, with its bare name in place of its path.
+/// What is said about a file, of its structure and of its meaning, with its bare name in place of
+/// its path.
 fn said(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap();
     let text = fs::read_to_string(path).unwrap();
     // No variable is set, so that the environment of whoever runs this changes nothing.
-    let (_, mistakes) = config::parse(name, &text, &|_| None);
+    let (config, mut mistakes) = config::parse(name, &text, &|_| None);
+    Plan::build(&config, Path::new(""), &mut mistakes);
     mistakes.to_string()
 }
 

@@ -28,10 +28,14 @@ fn ask(bowline: &Bowline, upstream: &Upstream, request: &str) -> (Wire, Wire, St
     (client, server, head)
 }
 
-/// The answer to `request` when the upstream says `answer`.
-fn answered(request: &str, answer: &str) -> (Wire, Wire, String) {
-    let (bowline, upstream) = pair();
-    let (mut client, mut server, _) = ask(&bowline, &upstream, request);
+/// The head that answers `request` when the upstream says `answer`.
+fn answered(
+    bowline: &Bowline,
+    upstream: &Upstream,
+    request: &str,
+    answer: &str,
+) -> (Wire, Wire, String) {
+    let (mut client, mut server, _) = ask(bowline, upstream, request);
     server.send(answer);
     let head = client.head();
     (client, server, head)
@@ -69,7 +73,10 @@ fn the_fields_of_one_hop_end_here() {
 
 #[test]
 fn the_fields_of_one_hop_end_here_on_the_way_back() {
+    let (bowline, upstream) = pair();
     let (_, _, head) = answered(
+        &bowline,
+        &upstream,
         &get("/", ""),
         "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
          Proxy-Connection: keep-alive\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\nTE: trailers\r\n\
@@ -164,7 +171,9 @@ fn an_upgrade_on_http_1_0_is_a_plain_request() {
 
 #[test]
 fn a_101_that_nobody_asked_for_is_a_502_and_its_connection_is_gone() {
-    let (mut client, mut server, head) = answered(&get("/", ""), support::SWITCHING);
+    let (bowline, upstream) = pair();
+    let (mut client, mut server, head) =
+        answered(&bowline, &upstream, &get("/", ""), support::SWITCHING);
     assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
     assert_eq!(header(&head, "upgrade"), None);
     assert!(header(&head, "proxy-status").unwrap().contains("http_upgrade_failed"));
@@ -282,6 +291,7 @@ fn a_417_passes_back_without_the_body() {
     server.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
     let answer = client.answer();
     assert_eq!((answer.status, answer.text().as_str()), (417, "no"));
+    assert!(client.is_closed(), "who knows whether the body still comes");
     assert!(server.is_closed(), "an upstream that was promised a body is not used again");
 }
 
@@ -324,7 +334,10 @@ fn http_1_0_cannot_expect() {
 
 #[test]
 fn an_interim_answer_does_not_stand_for_the_answer() {
+    let (bowline, upstream) = pair();
     let (_, _, head) = answered(
+        &bowline,
+        &upstream,
         &get("/", ""),
         &format!(
             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{OK}"
@@ -385,7 +398,10 @@ fn an_answer_that_can_have_no_body_has_none() {
 
 #[test]
 fn a_chunked_answer_stays_chunked_and_its_extensions_end_here() {
+    let (bowline, upstream) = pair();
     let (mut client, _server, head) = answered(
+        &bowline,
+        &upstream,
         &get("/", ""),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n",
     );
@@ -396,7 +412,9 @@ fn a_chunked_answer_stays_chunked_and_its_extensions_end_here() {
 
 #[test]
 fn an_answer_that_ends_with_its_connection_is_chunked_to_http_1_1() {
-    let (mut client, server, head) = answered(&get("/", ""), "HTTP/1.1 200 OK\r\n\r\nall of it");
+    let (bowline, upstream) = pair();
+    let (mut client, server, head) =
+        answered(&bowline, &upstream, &get("/", ""), "HTTP/1.1 200 OK\r\n\r\nall of it");
     assert_eq!(header(&head, "transfer-encoding"), Some("chunked"));
     drop(server);
     assert!(client.until("0\r\n\r\n").contains("all of it"));

@@ -90,3 +90,41 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_names_the_address_and_a_mend() {
+        for (kind, told) in [
+            (
+                io::ErrorKind::AddrInUse,
+                "the port is in use; stop the other program (`ss -ltnp 'sport = :443'`",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "ports below 1024 need a privilege; give it (`setcap",
+            ),
+            (io::ErrorKind::AddrNotAvailable, "no interface of this machine has that address"),
+            (io::ErrorKind::OutOfMemory, "out of memory"),
+        ] {
+            let error = BindError { address: ([10, 0, 0, 1], 443).into(), source: kind.into() };
+            let line = error.to_string();
+            assert!(line.starts_with("cannot listen on 10.0.0.1:443: "), "{line}");
+            assert!(line.contains(told), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_of_its_own_on_one_port() {
+        let bound = Bound::new(([127, 0, 0, 1], 0).into(), 3).unwrap();
+        assert_ne!(bound.address.port(), 0);
+        assert_eq!(bound.sockets.len(), 3);
+        for socket in &bound.sockets {
+            assert_eq!(socket.local_addr().unwrap(), bound.address);
+        }
+        let again = Bound::new(bound.address, 1).unwrap_err();
+        assert_eq!(again.source.kind(), io::ErrorKind::AddrInUse);
+    }
+}

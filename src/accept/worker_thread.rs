@@ -12,8 +12,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::LocalSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,6 +25,10 @@ use crate::exchange::{self, Arrival, ClientStream, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
 use crate::telemetry::Metrics;
+
+/// Tasks that run before the sockets are looked at again: all that one look made ready, in most
+/// cases.
+const TASKS_PER_LOOK: u32 = 256;
 
 /// How often idle upstream connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -63,6 +67,14 @@ pub struct Fleet {
     ended: mpsc::Receiver<()>,
 }
 
+/// A [`WorkerListener`] apart from its socket, which ends with the accept loop.
+#[derive(Debug)]
+struct Listening {
+    plan: Arc<Listener>,
+    tls: Option<TlsAcceptorHandle>,
+    places: Option<Arc<Semaphore>>,
+}
+
 /// A fresh connection that one worker passes to another.
 #[derive(Debug)]
 struct Passed {
@@ -87,21 +99,39 @@ impl Fleet {
         let (senders, inboxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let (alive, ended) = mpsc::channel(1);
+        let (started, starts) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
         for (id, (listeners, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (plan, metrics, phase) = (Arc::clone(plan), Arc::clone(metrics), phase.clone());
             let (loads, peers, alive) = (Arc::clone(&loads), senders.clone(), alive.clone());
+            let started = started.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{id}"));
             threads.push(thread.spawn(move || {
                 let work = async move {
                     let worker = Worker::new(id, plan, metrics, phase);
                     WorkerThread { worker, loads, peers }.run(listeners, inbox).await;
                 };
-                runtime.block_on(LocalSet::new().run_until(work));
+                // A runtime of this thread alone: its tasks need not be Send and cross no queue
+                // that others write to.
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(TASKS_PER_LOOK)
+                    .build_local(LocalOptions::default());
+                // Whoever asked is there until every worker has told.
+                match runtime {
+                    Ok(runtime) => {
+                        started.send(Ok(())).ok();
+                        runtime.block_on(work);
+                    }
+                    Err(error) => {
+                        started.send(Err(error)).ok();
+                    }
+                }
                 drop(alive);
             })?);
         }
+        drop(started);
+        starts.iter().collect::<io::Result<()>>()?;
         Ok(Self { threads, ended })
     }
 
@@ -125,10 +155,18 @@ struct WorkerThread {
 
 impl WorkerThread {
     async fn run(self, listeners: Vec<WorkerListener>, mut inbox: mpsc::UnboundedReceiver<Passed>) {
-        let listeners: Rc<[WorkerListener]> = listeners.into();
-        for index in 0..listeners.len() {
+        let (sockets, listeners): (Vec<_>, Vec<_>) = listeners
+            .into_iter()
+            .map(|WorkerListener { plan, socket, tls, places }| {
+                (socket, Listening { plan, tls, places })
+            })
+            .unzip();
+        let listeners: Rc<[Listening]> = listeners.into();
+        for (index, socket) in sockets.into_iter().enumerate() {
             let (this, listeners) = (self.clone(), Rc::clone(&listeners));
-            tokio::task::spawn_local(async move { this.accept_loop(&listeners, index).await });
+            tokio::task::spawn_local(async move {
+                this.accept_loop(socket, &listeners, index).await;
+            });
         }
         let mut phase = self.worker.phase.clone();
         let mut sweep = interval(SWEEP);
@@ -158,7 +196,7 @@ impl WorkerThread {
         }
     }
 
-    fn take_over(&self, listeners: &Rc<[WorkerListener]>, passed: Passed) {
+    fn take_over(&self, listeners: &Rc<[Listening]>, passed: Passed) {
         let Passed { stream, peer, listener, permit } = passed;
         match TcpStream::from_std(stream) {
             Ok(stream) => self.admit(listeners, listener, stream, peer, permit),
@@ -166,9 +204,12 @@ impl WorkerThread {
         }
     }
 
-    async fn accept_loop(&self, listeners: &Rc<[WorkerListener]>, index: usize) {
+    /// Accepts until the drain begins, and then closes the socket: who comes now is refused, or
+    /// goes to the process that listens beside this one, and never waits in a queue that nobody
+    /// reads.
+    async fn accept_loop(&self, socket: StdListener, listeners: &Rc<[Listening]>, index: usize) {
         let Some(listener) = listeners.get(index) else { return };
-        let socket = match listener.socket.try_clone().and_then(TcpListener::from_std) {
+        let socket = match TcpListener::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::error!(listener = listener.plan.name, %error, "cannot accept");
@@ -185,29 +226,33 @@ impl WorkerThread {
     async fn accept_from(
         &self,
         socket: &TcpListener,
-        listener: &WorkerListener,
-        listeners: &Rc<[WorkerListener]>,
+        listener: &Listening,
+        listeners: &Rc<[Listening]>,
         index: usize,
     ) {
         let mut backoff = Backoff::default();
         let mut told: Option<Instant> = None;
         loop {
-            let permit = match &listener.places {
-                // The semaphore is never closed, so there is always a permit at the end.
-                Some(places) => Arc::clone(places).acquire_owned().await.ok(),
-                None => None,
-            };
             match socket.accept().await {
                 Ok((stream, peer)) => {
                     backoff.reset();
+                    let permit = match &listener.places {
+                        // Asked for after the accept: a worker that waits holds no place.
+                        Some(places) => match Arc::clone(places).try_acquire_owned() {
+                            Ok(permit) => Some(permit),
+                            Err(_) => {
+                                self.over_limit(listener, &mut told);
+                                continue;
+                            }
+                        },
+                        None => None,
+                    };
                     self.place(listeners, index, stream, peer, permit);
                 }
                 Err(error) => {
                     self.worker.counters().accept_errors.inc();
                     let Some(pause) = backoff.after(&error) else { continue };
-                    // One line a second however many attempts fail.
-                    if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
-                        told = Some(Instant::now());
+                    if once_a_second(&mut told) {
                         tracing::error!(
                             listener = listener.plan.name, %error,
                             "cannot accept; will go on trying (out of descriptors? raise `ulimit -n`)"
@@ -219,10 +264,21 @@ impl WorkerThread {
         }
     }
 
+    /// Counts and tells a connection that is closed because `limits.connections` are open.
+    fn over_limit(&self, listener: &Listening, told: &mut Option<Instant>) {
+        self.worker.counters().over_limit.inc();
+        if once_a_second(told) {
+            tracing::warn!(
+                listener = listener.plan.name,
+                "as many connections as `limits.connections` allows: closing new ones"
+            );
+        }
+    }
+
     /// Keeps a fresh connection, or passes it to a worker that has far fewer.
     fn place(
         &self,
-        listeners: &Rc<[WorkerListener]>,
+        listeners: &Rc<[Listening]>,
         index: usize,
         stream: TcpStream,
         peer: SocketAddr,
@@ -246,7 +302,7 @@ impl WorkerThread {
 
     fn admit(
         &self,
-        listeners: &Rc<[WorkerListener]>,
+        listeners: &Rc<[Listening]>,
         index: usize,
         stream: TcpStream,
         peer: SocketAddr,
@@ -286,6 +342,16 @@ impl WorkerThread {
             }
         }
     }
+}
+
+/// One line a second however often something happens.
+fn once_a_second(told: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let tell = told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1));
+    if tell {
+        *told = Some(now);
+    }
+    tell
 }
 
 fn tls_failed(worker: &Worker, peer: SocketAddr, error: &io::Error) {

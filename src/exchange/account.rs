@@ -86,7 +86,7 @@ impl Account {
     }
 
     /// The request became a tunnel, which has access lines of its own.
-    pub(super) fn becomes_tunnel(mut self: Box<Self>) {
+    pub(super) fn becomes_tunnel(&mut self) {
         self.line = None;
     }
 }

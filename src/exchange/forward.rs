@@ -53,25 +53,11 @@ pub(super) async fn forward(
     let mut next = Some(request);
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
-        let counters = way.upstream.counters.at(worker.id);
-        if attempts.is_retry() {
-            counters.retries.inc();
-        }
-        let pooled = worker.pool.take(lease.endpoint());
-        let reused = pooled.is_some();
-        let mut sender = match pooled {
-            Some(sender) => {
-                counters.reused.inc();
-                sender
-            }
-            None => {
-                match dialling::connect(worker, way.upstream, &lease, &way.route.timeouts).await {
-                    Ok(dialled) => drive(dialled),
-                    Err(failure) => {
-                        attempts.failed(&lease, failure);
-                        continue;
-                    }
-                }
+        let (mut sender, reused) = match connection(worker, way, &lease, attempts.is_retry()).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                attempts.failed(&lease, failure);
+                continue;
             }
         };
         let Some(request) = next.take().or_else(|| spare.as_ref().map(Spare::again)) else {
@@ -98,8 +84,7 @@ pub(super) async fn forward(
         let failure = dialling::blame(error.error());
         next = error.take_message();
         let unsent = next.is_some();
-        let repeatable = failure == Failure::ConnectionLost && spare.is_some();
-        if !unsent && !repeatable {
+        if !unsent && (spare.is_none() || failure != Failure::ConnectionLost) {
             tracing::warn!(
                 upstream = &*way.upstream.name, endpoint = lease.endpoint().label,
                 error = %error.error(), "an endpoint failed before its answer"
@@ -116,15 +101,34 @@ pub(super) async fn forward(
     }
 }
 
-/// Waits for an answer as long as the request moves, and `patience` from there: a long upload is
-/// not a slow upstream. `None` when that is over.
+/// A connection to the lease's endpoint, and whether it was used before.
+async fn connection(
+    worker: &Worker,
+    way: Way<'_>,
+    lease: &Lease,
+    is_retry: bool,
+) -> Result<(SendRequest<RequestBody>, bool), Failure> {
+    let counters = way.upstream.counters.at(worker.id);
+    if is_retry {
+        counters.retries.inc();
+    }
+    if let Some(sender) = worker.pool.take(lease.endpoint()) {
+        counters.reused.inc();
+        return Ok((sender, true));
+    }
+    let dialled = dialling::connect(worker, way.upstream, lease, &way.route.timeouts).await?;
+    Ok((drive(dialled), false))
+}
+
+/// Waits for an answer as long as the request moves, and `patience` from there: neither a long
+/// upload nor a slow client is a slow upstream. `None` when that is over.
 async fn answer_within<T>(
     timer: &LazyTimer,
     patience: Duration,
     story: &BodyStory,
     answer: impl Future<Output = T>,
 ) -> Option<T> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let mut answer = pin!(answer);
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -135,6 +139,11 @@ async fn answer_within<T>(
             // A time beyond the clock's end never comes.
             let Some(by) = since.checked_add(patience) else { return Poll::Pending };
             ready!(timer.poll_due(cx, by));
+            if story.awaits_client.get() {
+                // That has a time of its own.
+                began = Instant::now();
+                continue;
+            }
             if story.moved.get().is_none_or(|moved| moved <= since) {
                 return Poll::Ready(None);
             }

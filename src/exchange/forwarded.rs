@@ -49,14 +49,15 @@ impl Origin {
     pub(super) fn client(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
         let mut client = self.peer.ip();
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        // By bytes: an element that is not ASCII ends the walk like any that is no address; to
+        // pass over its line would believe what the client itself wrote on the one before.
         let mut hops = lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.rsplit(','))
-            .map(|hop| hop.trim().parse::<IpAddr>());
+            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
+            .map(|hop| std::str::from_utf8(hop.trim_ascii()).ok()?.parse::<IpAddr>().ok());
         while trusted.contains(client) {
-            match hops.next() {
-                Some(Ok(hop)) => client = hop.to_canonical(),
-                _ => break,
+            match hops.next().flatten() {
+                Some(hop) => client = hop.to_canonical(),
+                None => break,
             }
         }
         client
@@ -83,7 +84,13 @@ impl Origin {
         if x {
             append(headers, X_FORWARDED_FOR, &self.address);
             let proto = if self.tls { "https" } else { "http" };
-            headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+            let proto = headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+            // Some proxies say `ws`; frameworks know two schemes.
+            if proto.as_bytes().eq_ignore_ascii_case(b"ws") {
+                *proto = HeaderValue::from_static("http");
+            } else if proto.as_bytes().eq_ignore_ascii_case(b"wss") {
+                *proto = HeaderValue::from_static("https");
+            }
             if let Ok(host) = HeaderValue::from_str(authority) {
                 headers.entry(X_FORWARDED_HOST).or_insert(host);
             }
@@ -153,10 +160,9 @@ fn claims_origin(name: &HeaderName) -> bool {
                         wanted => *byte == wanted,
                     })
             };
-            same(b"forwarded")
-                || same(b"real-ip")
-                || same(b"client-ip")
-                || same(b"cluster-client-ip")
+            // Forwarded is a family (-For, -Port, -Prefix ...), the others are names.
+            let is = |wanted: &[u8]| rest.len() == wanted.len() && same(wanted);
+            same(b"forwarded") || is(b"real-ip") || is(b"client-ip") || is(b"cluster-client-ip")
         }
         _ => false,
     }

@@ -147,7 +147,7 @@ impl Asked {
         let (head, _) = self.response.into_parts();
         upgrade.check(&head.headers).map_err(|what| {
             tracing::warn!(endpoint = lease.endpoint().label, "{what}");
-            Refusal::new(Failure::BadUpgrade).because(what)
+            Refusal::new(Failure::BadUpgrade).because(what).closing()
         })?;
         let parts = self.connection.into_parts();
         Ok(Answer::Switched {

@@ -135,6 +135,9 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
             if absolute.as_str().contains('@') {
                 return Err(bad("credentials in the request target"));
             }
+            if absolute.as_str().is_empty() || !is_authority(absolute.as_str()) {
+                return Err(bad("the host in the request target is not a host"));
+            }
             Ok(absolute.as_str().to_owned())
         }
         (None, None) => Ok(host.flatten().unwrap_or_default().to_owned()),
@@ -146,7 +149,17 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
 fn is_authority(host: &str) -> bool {
     host.is_empty()
         || (!host.contains('@')
-            && host.parse::<Authority>().is_ok_and(|authority| !authority.host().is_empty()))
+            && host.parse::<Authority>().is_ok_and(|authority| {
+                // The parser takes any text for a port.
+                let port = host.strip_prefix(authority.host());
+                !authority.host().is_empty() && port.is_some_and(is_port)
+            }))
+}
+
+/// Nothing, or a colon and a port, which may be empty (RFC 3986 section 3.2.3).
+fn is_port(text: &str) -> bool {
+    let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
+    port.bytes().all(|b| b.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// The name in an authority, as routes compare it.
@@ -194,13 +207,12 @@ pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &HeaderValue) -> bool {
     if !headers.contains_key(VIA) {
         return false;
     }
-    let lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
-    let passes = lines.flat_map(|line| line.split(',')).filter(|element| {
+    // By bytes: a comment may hold any, and one that is not ASCII must not hide a line.
+    let lines = headers.get_all(VIA).iter().map(HeaderValue::as_bytes);
+    let passes = lines.flat_map(|line| line.split(|byte| *byte == b',')).filter(|element| {
         // `1.1 name (comment)`: the second word is who received it.
-        element
-            .split_whitespace()
-            .nth(1)
-            .is_some_and(|name| name.as_bytes() == pseudonym.as_bytes())
+        let mut words = element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1) == Some(pseudonym.as_bytes())
     });
     passes.count() > MAX_PASSES
 }
@@ -265,8 +277,22 @@ mod tests {
     #[test]
     fn a_host_that_is_none_is_refused() {
         for host in [
-            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:-1", "a:99999", ":80", "[::1", "::1", "[::1]x",
-            "a#b", "a?b", "http://a", "a\\b", "caf\u{e9}",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:80:80",
+            "a:-1",
+            "a:99999",
+            ":80",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "a#b",
+            "a?b",
+            "http://a",
+            "a\\b",
+            "caf\u{e9}",
         ] {
             let checked = Head::check(&mut head(Version::HTTP_11, "GET", "/", &[host]), &LIMITS);
             assert!(checked.is_err(), "{host}: {checked:?}");

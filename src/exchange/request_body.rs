@@ -1,12 +1,12 @@
 //! A request body on its way to an upstream: streamed, bounded, timed, and held back until the
 //! upstream wants it when the client asked to wait (`Expect: 100-continue`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,22 @@ pub(super) struct BodyStory {
     pub(super) finished: Cell<bool>,
     /// When a piece of it last went through.
     pub(super) moved: Cell<Option<Instant>>,
+    /// It is the client's turn: the body waits for its next piece.
+    pub(super) awaits_client: Cell<bool>,
+    /// The answer has ended, be it before the body.
+    over: Cell<bool>,
+    /// A body that waits for that.
+    unwanted: RefCell<Option<Waker>>,
+}
+
+impl BodyStory {
+    /// The answer has ended: a body that nobody wanted need not be kept any longer.
+    pub(super) fn answer_is_over(&self) {
+        self.over.set(true);
+        if let Some(body) = self.unwanted.take() {
+            body.wake();
+        }
+    }
 }
 
 /// A request body; no allocation when there is none.
@@ -54,9 +70,13 @@ struct Streaming {
 }
 
 #[derive(Debug)]
-struct Gate {
-    opened: oneshot::Receiver<()>,
-    patience: Pin<Box<Sleep>>,
+enum Gate {
+    Closed {
+        opened: oneshot::Receiver<()>,
+        patience: Pin<Box<Sleep>>,
+    },
+    /// The answer came without a 100. The connection lives on only for the rest of that answer.
+    Unwanted,
 }
 
 /// Why a body broke off; the story tells the same to the answer.
@@ -101,7 +121,7 @@ pub(super) fn await_continue(request: &mut Request<RequestBody>) {
     let (open, opened) = oneshot::channel();
     let Some(streaming) = &mut request.body_mut().0 else { return };
     streaming.gate =
-        Some(Gate { opened, patience: Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)) });
+        Some(Gate::Closed { opened, patience: Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)) });
     // hyper wants a `Fn` that is Sync; the lock is never contended.
     let open = Mutex::new(Some(open));
     hyper::ext::on_informational(request, move |response| {
@@ -120,16 +140,27 @@ impl Streaming {
         Poll::Ready(Some(Err(BodyBroken(failure))))
     }
 
-    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(gate) = &mut self.gate {
-            let opened = Pin::new(&mut gate.opened).poll(cx).is_ready();
-            if !opened && gate.patience.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.gate = None;
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyBroken>> {
+        if let Some(Gate::Closed { opened, patience }) = &mut self.gate {
+            self.gate = match Pin::new(opened).poll(cx) {
+                Poll::Ready(Ok(())) => None,
+                // hyper lets the other end go with the answer's head.
+                Poll::Ready(Err(_)) => Some(Gate::Unwanted),
+                Poll::Pending => {
+                    ready!(patience.as_mut().poll(cx));
+                    None
+                }
+            };
             self.since = Instant::now();
         }
-        Poll::Ready(())
+        if self.gate.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.story.over.get() {
+            return Poll::Ready(Err(BodyBroken(Failure::ExpectationUnknown)));
+        }
+        self.story.unwanted.replace(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// Ready when the client was silent for too long.
@@ -149,8 +180,12 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        ready!(self.poll_gate(cx));
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+        if let Err(unwanted) = ready!(self.poll_gate(cx)) {
+            return Poll::Ready(Some(Err(unwanted)));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.story.awaits_client.set(polled.is_pending());
+        let frame = match polled {
             Poll::Pending => {
                 ready!(self.poll_silence(cx));
                 return self.fail(Failure::RequestTimeout);

@@ -95,10 +95,19 @@ impl FromUpstream {
     fn finish(&mut self) {
         let lease = self.lease.take();
         let Some(reuse) = self.reuse.take() else { return };
+        reuse.story.answer_is_over();
         if let Some(lease) = lease
             && reuse.story.finished.get()
         {
             reuse.worker.pool.put(lease.endpoint(), reuse.sender, reuse.keep_alive);
+        }
+    }
+}
+
+impl Drop for FromUpstream {
+    fn drop(&mut self) {
+        if let Some(reuse) = &self.reuse {
+            reuse.story.answer_is_over();
         }
     }
 }

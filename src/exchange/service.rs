@@ -281,24 +281,16 @@ impl Conversation {
                     }))
                 });
                 clean_answer(&mut response);
+                if response.status() == StatusCode::UPGRADE_REQUIRED {
+                    // Stripped as hop-by-hop, yet a 426 must have it (RFC 9110 section 15.5.22).
+                    UpgradeRequest::name(response.headers_mut());
+                }
                 Ok(response)
             }
             Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Accepted);
                 counters.handshake_seconds.observe(account.began.elapsed());
-                let mut response = Response::new(ResponseBody::own(bytes::Bytes::new()));
-                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                *response.headers_mut() = head.headers;
-                hygiene::strip_answer(response.headers_mut());
-                upgrade.answer(response.headers_mut());
-                if upgrade.offers_protocols()
-                    && !response.headers().contains_key(SEC_WEBSOCKET_PROTOCOL)
-                {
-                    tracing::info!(
-                        route = &*way.live.name,
-                        "the upstream selected none of the subprotocols offered: browsers fail such a socket"
-                    );
-                }
+                let response = switched(&upgrade, *head, way);
                 self.pending.replace(Some(Pending::new(
                     self,
                     way,
@@ -325,6 +317,27 @@ impl Conversation {
             endpoint: None,
         }
     }
+}
+
+/// The client's 101, made of the upstream's.
+fn switched(
+    upgrade: &UpgradeRequest,
+    head: http::response::Parts,
+    way: Way<'_>,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::own(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    *headers = head.headers;
+    hygiene::strip_answer(headers);
+    upgrade.answer(headers);
+    if upgrade.offers_protocols() && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        tracing::info!(
+            route = &*way.live.name,
+            "the upstream selected none of the subprotocols offered: browsers fail such a socket"
+        );
+    }
+    response
 }
 
 /// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream

@@ -37,7 +37,15 @@ impl UpgradeRequest {
         let headers = &parts.headers;
         let wanted = headers.contains_key(UPGRADE)
             && tokens(headers, &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"));
-        if !wanted || parts.version != Version::HTTP_11 {
+        if parts.version != Version::HTTP_11 {
+            return Ok(None);
+        }
+        if !wanted {
+            // Some proxy in front took `Upgrade` away and left the rest.
+            let meant = options.upgrade && headers.contains_key(SEC_WEBSOCKET_KEY);
+            if meant && !headers.contains_key(UPGRADE) {
+                return Err(bad("a WebSocket handshake without `Upgrade: websocket`"));
+            }
             return Ok(None);
         }
         if !options.upgrade {
@@ -63,8 +71,9 @@ impl UpgradeRequest {
         let key = single(headers, &SEC_WEBSOCKET_KEY)
             .filter(|key| websocket::is_key(key.as_bytes()))
             .ok_or_else(|| bad("Sec-WebSocket-Key is not one key of 16 bytes in base64"))?;
-        let protocols = protocols(headers)
-            .ok_or_else(|| bad("Sec-WebSocket-Protocol is not a list of different tokens"))?;
+        let protocols = protocols(headers).ok_or_else(|| {
+            bad("Sec-WebSocket-Protocol is not a list of at most 128 different tokens")
+        })?;
         let extensions = extensions(headers)
             .ok_or_else(|| bad("Sec-WebSocket-Extensions is not a list of extensions"))?;
         Ok(Some(Self { accept: websocket::accept_of(key.as_bytes()), protocols, extensions }))
@@ -73,8 +82,7 @@ impl UpgradeRequest {
     /// Makes `headers`, hop-by-hop fields gone already, ask an upstream for this upgrade: exactly
     /// one `Upgrade`, one `Connection`.
     pub(super) fn ask(headers: &mut HeaderMap) {
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        Self::name(headers);
         headers.remove(CONTENT_LENGTH);
         // Without a body there is nothing to continue with.
         headers.remove(EXPECT);
@@ -116,9 +124,14 @@ impl UpgradeRequest {
 
     /// Makes `headers` of a checked 101, hop-by-hop fields gone already, the client's 101.
     pub(super) fn answer(&self, headers: &mut HeaderMap) {
+        Self::name(headers);
+        headers.remove(CONTENT_LENGTH);
+    }
+
+    /// Sets the two fields that name this upgrade, once each.
+    pub(super) fn name(headers: &mut HeaderMap) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.remove(CONTENT_LENGTH);
     }
 
     /// Whether the client offered subprotocols; a 101 without one then fails in browsers.
@@ -139,12 +152,17 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
+/// Subprotocols that one offer may name. Each is compared with each: thousands would keep a worker
+/// busy for seconds.
+const MAX_PROTOCOLS: usize = 128;
+
 /// `None` when the list is malformed; an offer names each subprotocol once (section 4.1).
 fn protocols(headers: &HeaderMap) -> Option<Vec<String>> {
     let mut protocols: Vec<String> = Vec::new();
     for line in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
         for protocol in line.to_str().ok()?.split(',').map(str::trim) {
-            if !is_token(protocol) || protocols.iter().any(|known| known == protocol) {
+            let known = protocols.iter().any(|known| known == protocol);
+            if !is_token(protocol) || known || protocols.len() >= MAX_PROTOCOLS {
                 return None;
             }
             protocols.push(protocol.to_owned());

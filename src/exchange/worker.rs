@@ -45,7 +45,10 @@ struct Current {
 
 /// The generation that a request began under; cloned without touching other threads' cache lines.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Rc<Arc<Generation>>);
+pub struct Snapshot(
+    #[expect(clippy::redundant_allocation, reason = "an Arc's count is shared by all workers")]
+    Rc<Arc<Generation>>,
+);
 
 impl Deref for Snapshot {
     type Target = Generation;

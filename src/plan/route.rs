@@ -125,10 +125,13 @@ pub(super) fn build_all(
             Some(name) => upstreams.get(name.as_str()).copied().unwrap_or_else(|| {
                 let known: Vec<&str> = config.upstreams.keys().map(String::as_str).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                mistakes.add(
-                    &at.key("upstream"),
-                    format!("there is no upstream `{name}`: define it under `upstreams` (defined: {known})"),
-                );
+                // One that is there but could not be read has its own line already.
+                if !mistakes.covers(&At::root().key("upstreams").key(name)) {
+                    mistakes.add(
+                        &at.key("upstream"),
+                        format!("there is no upstream `{name}`: define it under `upstreams` (defined: {known})"),
+                    );
+                }
                 0
             }),
         };
@@ -148,6 +151,10 @@ fn matcher(written: &config::Match, at: &At, mistakes: &mut Mistakes) -> Matcher
     for host in &written.host.0 {
         match host_pattern(host) {
             Ok(Some(host)) => hosts.push(host),
+            Ok(None) if written.host.0.len() > 1 => mistakes.add(
+                &at.key("host"),
+                "`*` takes every host: keep it alone, or give the other hosts a route of their own",
+            ),
             Ok(None) => {}
             Err(what) => mistakes.add(&at.key("host"), what),
         }
@@ -185,8 +192,9 @@ fn host_pattern(written: &str) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let name = host.strip_prefix("*.").unwrap_or(&host);
-    if name.parse::<std::net::Ipv6Addr>().is_ok() || name.starts_with('[') {
-        return Ok(Some(name.trim_matches(['[', ']']).to_owned()));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok(Some(bare.to_owned()));
     }
     if name.contains(':') {
         return Err(format!(
@@ -218,7 +226,10 @@ fn path(written: &config::Match, at: &At, mistakes: &mut Mistakes) -> PathRule {
         return match Regex::new(value) {
             Ok(regex) => PathRule::Regex(regex),
             Err(error) => {
-                let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+                // The last line of several says what is wrong, the others draw where.
+                let error = error.to_string();
+                let last = error.lines().last().unwrap_or_default().trim();
+                let last = last.strip_prefix("error: ").unwrap_or(last);
                 mistakes.add(&at.key(key), format!("not a regular expression: {last}"));
                 PathRule::Any
             }
@@ -323,9 +334,9 @@ mod tests {
             ("'http://a'", "has a port"),
             ("'a b'", "is not a host"),
             ("'a.*.example'", "is not a host"),
-            ("'*.'", "is not a host"),
             ("'[a'", "is not a host"),
-            ("'[::1]:80'", "is not a host"),
+            ("'[::1]:80'", "has a port"),
+            ("'*.::1'", "has a port"),
         ] {
             let (_, mistakes) = matching(&format!("host: {written}"));
             assert!(mistakes.contains(told), "{written}: {mistakes}");

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_told_at_its_place() {
-        let (_, mistakes) = trusted("trusted_proxies:\n  - 10.0.0.0/33\n  - ::1\n  - proxy.local\n");
+        let (_, mistakes) =
+            trusted("trusted_proxies:\n  - 10.0.0.0/33\n  - ::1\n  - proxy.local\n");
         assert_eq!(
             mistakes,
             "file:2:5: `10.0.0.0/33` is not a network: write 10.0.0.0/8 or one address\n\

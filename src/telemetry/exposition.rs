@@ -70,6 +70,8 @@ families! {
         "From the whole upgrade request to the upstream's 101.");
     LOG_LINES_DROPPED = counter("bowline_log_lines_dropped_total", [],
         "Log lines lost because the terminal, pipe or disk was slower than they came.");
+    OVER_LIMIT = counter("bowline_over_limit_total", [],
+        "Client connections closed at once because limits.connections were open.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
@@ -175,6 +177,7 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&CONNECTIONS, &[], accepted.saturating_sub(closed));
     page.add(&ACCEPTED, &[], accepted);
     page.add(&ACCEPT_ERRORS, &[], sum(shards, |shard| &shard.accept_errors));
+    page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
     page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));

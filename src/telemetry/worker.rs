@@ -13,6 +13,8 @@ pub struct WorkerShard {
     pub closed: Counter,
     /// Errors of `accept` itself, such as no free descriptor.
     pub accept_errors: Counter,
+    /// Connections closed at once because `limits.connections` were open.
+    pub over_limit: Counter,
     /// Fresh connections given to a less loaded worker.
     pub handed_over: Counter,
     /// TLS handshakes that failed or did not end in time.
@@ -39,6 +41,7 @@ impl Default for WorkerShard {
             accepted: Counter::default(),
             closed: Counter::default(),
             accept_errors: Counter::default(),
+            over_limit: Counter::default(),
             handed_over: Counter::default(),
             tls_failures: Counter::default(),
             unparsed: Counter::default(),

@@ -2,6 +2,8 @@
 //! upstream that does byte for byte what a test says, and clients that read with a bound.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "real sockets, real clock, a pause between looks")]
+#![allow(unreachable_pub, reason = "each test file includes this as a module of its own")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -254,6 +256,14 @@ impl Wire {
         std::mem::take(&mut self.ahead)
     }
 
+    /// What has come, or comes next; empty when the peer has closed.
+    pub fn some(&mut self) -> Vec<u8> {
+        if self.ahead.is_empty() {
+            self.more();
+        }
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Whether the peer has closed, with nothing more said.
     pub fn is_closed(&mut self) -> bool {
         self.rest().is_empty()
@@ -328,6 +338,11 @@ impl Upstream {
     /// The next connection.
     pub fn accept(&self) -> Wire {
         Wire::new(self.accepted.recv_timeout(BOUND).expect("nobody dialled the upstream"))
+    }
+
+    /// A connection that is there already.
+    pub fn try_accept(&self) -> Option<Wire> {
+        self.accepted.try_recv().ok().map(Wire::new)
     }
 
     /// Asserts that nobody has dialled.

@@ -207,7 +207,10 @@ fn a_101_that_answers_anything_else_is_told_apart() {
         ("subprotocol", &[("sec-websocket-protocol", &[""])]),
         ("extension", &[("sec-websocket-extensions", &["x-mux"])]),
         ("extension", &[("sec-websocket-extensions", &["permessage-deflate, x-mux"])]),
-        ("extension", &[("sec-websocket-extensions", &["permessage-deflate", "permessage-deflate"])]),
+        (
+            "extension",
+            &[("sec-websocket-extensions", &["permessage-deflate", "permessage-deflate"])],
+        ),
         ("extension", &[("sec-websocket-extensions", &[";"])]),
     ];
     for (told, lines) in wrong {

@@ -12,15 +12,8 @@ use regex::Regex;
 use super::*;
 use crate::plan::Timeouts;
 
-const HOSTS: [&str; 7] = [
-    "a.example",
-    "b.a.example",
-    "c.test",
-    "*.example",
-    "*.a.example",
-    "*.b.a.example",
-    "*.test",
-];
+const HOSTS: [&str; 7] =
+    ["a.example", "b.a.example", "c.test", "*.example", "*.a.example", "*.b.a.example", "*.test"];
 const PATHS: [&str; 6] = ["/ws", "/ws/a", "/ws/a/b", "/w", "/wsx", "/other"];
 const X_A: HeaderName = HeaderName::from_static("x-a");
 const X_B: HeaderName = HeaderName::from_static("x-b");
@@ -162,9 +155,8 @@ fn some_of<T: Clone + std::fmt::Debug + 'static>(from: Vec<T>) -> impl Strategy<
 }
 
 fn matcher() -> impl Strategy<Value = Matcher> {
-    let header = |name: HeaderName, value: Option<&'static str>| {
-        (name, value.map(HeaderValue::from_static))
-    };
+    let header =
+        |name: HeaderName, value: Option<&'static str>| (name, value.map(HeaderValue::from_static));
     let query = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
     (
         some_of(HOSTS.map(str::to_owned).to_vec()),
@@ -347,8 +339,7 @@ fn a_host_weighs_more_than_any_path() {
     assert_eq!(finds(vec![exact.clone(), host("*.example")], "a.example", "/ws"), Some(1));
     assert_eq!(finds(vec![host("*.example"), host("a.example")], "a.example", "/ws"), Some(1));
     // A host that takes the request only by a less specific route falls back.
-    let only_other =
-        Matcher { path: PathRule::Exact("/other".to_owned()), ..host("a.example") };
+    let only_other = Matcher { path: PathRule::Exact("/other".to_owned()), ..host("a.example") };
     assert_eq!(finds(vec![exact, only_other], "a.example", "/ws"), Some(0));
 }
 
