@@ -8,6 +8,7 @@ mod load;
 mod run;
 mod schema;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -119,7 +120,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError { message, code }) => {
-            eprintln!("{}", message.trim_end());
+            // `eprintln!` panics when nobody reads stderr any more.
+            writeln!(std::io::stderr(), "{}", message.trim_end()).ok();
             ExitCode::from(code)
         }
     }
@@ -127,7 +129,6 @@ pub fn main() -> ExitCode {
 
 /// Writes to stdout; a reader that has left is no error.
 fn print(text: &str) -> Result<(), CommandError> {
-    use std::io::Write as _;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CommandError::unavailable(format!("cannot write the output: {error}")))

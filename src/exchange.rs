@@ -7,6 +7,9 @@ mod connection;
 mod dialling;
 mod forward;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod front;
 mod handshake;
 mod head;

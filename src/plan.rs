@@ -86,11 +86,7 @@ impl Plan {
     }
 }
 
-fn admin(
-    config: &Config,
-    listeners: &[Listener],
-    mistakes: &mut Mistakes,
-) -> Option<SocketAddr> {
+fn admin(config: &Config, listeners: &[Listener], mistakes: &mut Mistakes) -> Option<SocketAddr> {
     let admin = config.admin.as_ref()?;
     let at = At::root().key("admin");
     let Some(address) = &admin.address else {

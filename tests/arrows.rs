@@ -304,6 +304,8 @@ fn nothing_outside_tests_panics_on_purpose() {
         "unimplemented!(",
         "dbg!(",
         "process::exit",
+        // Panics when nobody reads any more.
+        "println!(",
     ];
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|source| !source.is_tests()) {

@@ -2,6 +2,7 @@
 //! panic ever reaches a user, whatever is asked.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::too_many_lines, reason = "tables")]
 
 mod support;
 
@@ -13,7 +14,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use support::{BOUND, SWITCHING, Upstream, Wire, handshake, nobody, wait_for};
 
@@ -151,8 +154,7 @@ fn small(listener: &str, upstream: SocketAddr) -> String {
 fn answering() -> SocketAddr {
     Upstream::serving(|mut wire| {
         wire.head();
-        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
-        wire.rest();
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhere");
     })
 }
 
@@ -259,6 +261,11 @@ fn a_bad_certificate_is_named_with_its_mend() {
             assert!(said.err.contains(told), "{said:?}");
         }
     }
+    let neither = "address: 127.0.0.1:0, tls: { certificates: [ { cert: no.pem, key: no.key } ] }";
+    fs::write(folder.0.join("tls.yaml"), small(neither, nobody())).unwrap();
+    let said = bowline(&folder, &["check", "tls.yaml"]);
+    assert_eq!(said.err.lines().count(), 2, "both files are told: {said:?}");
+
     fs::write(
         folder.0.join("tls.yaml"),
         small(

@@ -1,6 +1,10 @@
 //! Plain HTTP through Bowline, head and framing: what crosses, what ends here, and what either
 //! side may be that is not HTTP/1.1 with a length. RFC 9110 sections 7 to 10, RFC 9112.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads of a test may wait, and read the real clock"
+)]
 
 mod support;
 

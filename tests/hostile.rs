@@ -1,6 +1,10 @@
 //! Bytes that were made to mean two things. Each is refused, or has exactly one meaning at an
 //! upstream that records what it gets, and nothing of it is ever read as a second request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads of a test may wait, and read the real clock"
+)]
 
 mod support;
 

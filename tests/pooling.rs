@@ -1,6 +1,10 @@
 //! Kept upstream connections: used again, bounded, replaced when they are gone, and never shared
 //! while an exchange on them is unfinished.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads of a test may wait, and read the real clock"
+)]
 
 mod support;
 

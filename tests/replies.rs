@@ -1,6 +1,10 @@
 //! What Bowline says itself: short, in the client's preferred form, with the reason in
 //! Proxy-Status (RFC 9209), and so that the client can read it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads of a test may wait, and read the real clock"
+)]
 
 mod support;
 
@@ -106,8 +110,11 @@ fn an_upgrade_while_draining_is_a_503_with_retry_after() {
     // Half a head keeps the connection from closing at once.
     client.send(&upgrade[..20]);
     bowline.wait_metric("bowline_accepted_total", 1.0);
+    let mut idle = bowline.client();
+    idle.send(upgrade.replace("Version: 13", "Version: 8"));
+    assert_eq!(idle.answer().status, 426);
     bowline.drain();
-    std::thread::sleep(Duration::from_millis(200));
+    assert!(idle.is_closed(), "the drain has begun");
     client.send(&upgrade[20..]);
     let answer = client.answer();
     is_our_own(&answer, 503, "http_request_denied");

@@ -1,6 +1,10 @@
 //! Bodies in motion: unbuffered both ways, held back by a slow other side, cancelled by a client
 //! that leaves, and never whole when their sender died.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads of a test may wait, and read the real clock"
+)]
 
 mod support;
 

@@ -24,7 +24,7 @@ pub fn load(tls: &Tls, mistakes: &mut Mistakes) -> Option<TlsAcceptor> {
     for files in &tls.certificates {
         match certified(files, &provider) {
             Ok(certificate) => certificates.push(Arc::new(certificate)),
-            Err(what) => mistakes.add(&files.at, what),
+            Err(found) => found.into_iter().for_each(|what| mistakes.add(&files.at, what)),
         }
     }
     if certificates.is_empty() {
@@ -50,17 +50,23 @@ pub fn load(tls: &Tls, mistakes: &mut Mistakes) -> Option<TlsAcceptor> {
     Some(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn certified(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain = pem::chain(&files.cert)?;
-    let key = pem::key(&files.key)?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+fn certified(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Vec<String>> {
+    let (chain, key) = match (pem::chain(&files.cert), pem::key(&files.key)) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+    };
+    let paired = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
             "the key in {} does not belong to the certificate in {}: check that both are of one issue",
             files.key.display(),
             files.cert.display()
         ),
         error => format!("{} with {}: {error}", files.cert.display(), files.key.display()),
-    })
+    });
+    paired.map_err(|what| vec![what])
 }
 
 /// Picks the first certificate that is valid for the server name; the first of all otherwise.

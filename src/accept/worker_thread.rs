@@ -121,6 +121,8 @@ impl Fleet {
                 match runtime {
                     Ok(runtime) => {
                         started.send(Ok(())).ok();
+                        // Who waits for the last of these senders would wait for this worker's end.
+                        drop(started);
                         runtime.block_on(work);
                     }
                     Err(error) => {

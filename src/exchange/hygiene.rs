@@ -121,9 +121,10 @@ pub(super) fn single_framing(headers: &mut HeaderMap) -> Result<(), &'static str
     if lengths.next().is_none() && is_number(first) {
         return Ok(());
     }
-    let mut all = headers.get_all(CONTENT_LENGTH).iter().flat_map(|line| {
-        line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-    });
+    let mut all = headers
+        .get_all(CONTENT_LENGTH)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
     let length = all.next().filter(|length| is_number(length)).unwrap_or_default();
     if length.is_empty() || all.any(|other| other != length) {
         return Err("the upstream's answer has a Content-Length that is not one number");
@@ -176,9 +177,10 @@ pub(super) fn tokens<'a>(
     headers
         .get_all(name)
         .iter()
-        // By bytes: one that is not ASCII spoils its own element, not the whole line.
+        // By bytes: one that is not text spoils its own element, not the whole line, and stands
+        // for an element that equals nothing.
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| std::str::from_utf8(token.trim_ascii()).ok())
+        .map(|token| std::str::from_utf8(token.trim_ascii()).unwrap_or("\u{fffd}"))
         .filter(|token| !token.is_empty())
 }
 

@@ -287,6 +287,11 @@ impl Conversation {
                 }
                 Ok(response)
             }
+            Ok(Answer::Switched { .. }) if self.worker.is_draining() => {
+                // The drain began in the meantime: hyper would add `close` to a 101 now (Y-9).
+                counters.count_upgrade(UpgradeOutcome::Refused);
+                Err(Refusal::new(Failure::Draining).because("shutting down").closing())
+            }
             Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Accepted);
                 counters.handshake_seconds.observe(account.began.elapsed());

@@ -152,8 +152,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Subprotocols that one offer may name. Each is compared with each: thousands would keep a worker
-/// busy for seconds.
+/// Subprotocols that one offer may name: each is compared with each, and a head has room for
+/// thousands.
 const MAX_PROTOCOLS: usize = 128;
 
 /// `None` when the list is malformed; an offer names each subprotocol once (section 4.1).

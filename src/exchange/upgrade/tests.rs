@@ -8,6 +8,9 @@ use super::*;
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// A field by name, with each of its lines.
+type Field = (&'static str, &'static [&'static str]);
+
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Tunnel,
@@ -18,7 +21,7 @@ enum Said {
 /// A handshake that is right, with `lines` in place of the fields that they name; a name with an
 /// empty list of values is left out.
 fn parse(method: &str, version: Version, lines: &[(&'static str, &[&'static str])]) -> Said {
-    let right: [(&str, &[&str]); 5] = [
+    let right: [Field; 5] = [
         ("host", &["a.example"]),
         ("upgrade", &["websocket"]),
         ("connection", &["Upgrade"]),
@@ -50,7 +53,7 @@ fn parse(method: &str, version: Version, lines: &[(&'static str, &[&'static str]
 
 #[test]
 fn a_handshake_is_a_handshake_in_every_legal_spelling() {
-    let legal: [&[(&str, &[&str])]; 20] = [
+    let legal: [&[Field]; 20] = [
         &[],
         &[("upgrade", &["WebSocket"])],
         &[("upgrade", &["WEBSOCKET"])],
@@ -79,8 +82,8 @@ fn a_handshake_is_a_handshake_in_every_legal_spelling() {
 
 #[test]
 fn what_asks_for_no_websocket_is_plain_http() {
-    let plain: [&[(&str, &[&str])]; 8] = [
-        &[("upgrade", &[])],
+    let plain: [&[Field]; 8] = [
+        &[("upgrade", &[]), ("sec-websocket-key", &[])],
         &[("upgrade", &["h2c"])],
         &[("upgrade", &["websocket2"])],
         &[("upgrade", &["websocket/13"])],
@@ -100,7 +103,9 @@ fn what_asks_for_no_websocket_is_plain_http() {
 
 #[test]
 fn a_wrong_handshake_is_refused_with_its_status() {
-    let wrong: [(u16, &[(&str, &[&str])]); 24] = [
+    let wrong: [(u16, &[Field]); 25] = [
+        // WS-1: what was meant is plain, whichever half of it a proxy in front has taken away.
+        (400, &[("upgrade", &[])]),
         (400, &[("connection", &["keep-alive"])]),
         (400, &[("connection", &[])]),
         (400, &[("connection", &["up-grade"])]),
@@ -149,7 +154,7 @@ fn offer(protocols: &[&str], extensions: &[&str]) -> UpgradeRequest {
 
 /// A right 101 with `lines` in place of what they name.
 fn answer(lines: &[(&'static str, &[&'static str])]) -> HeaderMap {
-    let right: [(&str, &[&str]); 3] = [
+    let right: [Field; 3] = [
         ("upgrade", &["websocket"]),
         ("connection", &["Upgrade"]),
         ("sec-websocket-accept", &[ACCEPT]),
@@ -167,7 +172,7 @@ fn answer(lines: &[(&'static str, &[&'static str])]) -> HeaderMap {
 #[test]
 fn a_101_that_answers_the_offer_passes() {
     let offer = offer(&["chat", "superchat"], &["permessage-deflate", "x-mux"]);
-    let right: [&[(&str, &[&str])]; 9] = [
+    let right: [&[Field]; 9] = [
         &[],
         &[("upgrade", &["WebSocket"])],
         &[("connection", &["keep-alive, upgrade"])],
@@ -186,13 +191,15 @@ fn a_101_that_answers_the_offer_passes() {
 #[test]
 fn a_101_that_answers_anything_else_is_told_apart() {
     let offer = offer(&["chat"], &["permessage-deflate"]);
-    let wrong: [(&str, &[(&str, &[&str])]); 22] = [
+    let wrong: [(&str, &[Field]); 24] = [
         ("switch", &[("upgrade", &[])]),
         ("switch", &[("upgrade", &[""])]),
         ("switch", &[("upgrade", &["h2c"])]),
         ("switch", &[("upgrade", &["websocket, h2c"])]),
         ("switch", &[("upgrade", &["websocket", "websocket"])]),
         ("switch", &[("upgrade", &["h2c", "websocket"])]),
+        ("switch", &[("upgrade", &["caf\u{e9}", "websocket"])]),
+        ("switch", &[("upgrade", &["websocket, caf\u{e9}"])]),
         ("Connection", &[("connection", &[])]),
         ("Connection", &[("connection", &["close"])]),
         ("Connection", &[("connection", &["upgraded"])]),

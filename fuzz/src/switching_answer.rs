@@ -1,0 +1,93 @@
+//! An upstream's bytes in answer to a handshake, up to the verdict on its 101: hyper's parser, then
+//! Bowline's check.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use bowline::exchange::fuzzing::Offer;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::handshake;
+
+use crate::wire::Wire;
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The first byte picks what was offered; the rest is the upstream's.
+const OFFERS: [(&str, &str); 4] = [
+    ("", ""),
+    ("chat, superchat", ""),
+    ("", "permessage-deflate"),
+    ("chat", "permessage-deflate; client_max_window_bits, x-mux"),
+];
+
+/// Reads `data` as the answer to a handshake.
+pub fn check(data: &[u8]) {
+    passed(data);
+}
+
+/// Whether the answer is a 101 that may become a tunnel.
+pub fn passed(data: &[u8]) -> bool {
+    let Some((first, data)) = data.split_first() else { return false };
+    let (protocols, extensions) = OFFERS[usize::from(*first) % OFFERS.len()];
+    let Some(response) = answer(data) else { return false };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return false;
+    }
+    let headers = response.headers();
+    let offer = Offer::new(KEY, protocols, extensions).expect("the offer is right");
+    if let Err(what) = offer.check(headers) {
+        assert!(!what.is_empty(), "a refusal without a reason");
+        return false;
+    }
+    let all = |name: &str| headers.get_all(name).iter().map(|v| v.as_bytes()).collect::<Vec<_>>();
+    assert_eq!(all("sec-websocket-accept"), [ACCEPT.as_bytes()]);
+    let upgrade = all("upgrade").join(&b","[..]);
+    let mut tokens =
+        upgrade.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|one| !one.is_empty());
+    assert!(tokens.next().is_some_and(|one| one.eq_ignore_ascii_case(b"websocket")));
+    assert_eq!(tokens.next(), None);
+    let chosen = all("sec-websocket-protocol");
+    assert!(chosen.len() <= 1);
+    for chosen in chosen {
+        let offered = protocols.split(',').map(|one| one.trim().as_bytes());
+        assert!(offered.into_iter().any(|one| one == chosen && !one.is_empty()), "{chosen:?}");
+    }
+    assert!(all("sec-websocket-extensions").len() <= 1);
+    assert!(!extensions.is_empty() || all("sec-websocket-extensions").is_empty());
+    true
+}
+
+/// The head of the first final answer in `data`, or of its 101.
+fn answer(data: &[u8]) -> Option<Response<Incoming>> {
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok((mut sender, connection))) =
+        pin!(handshake(Wire::server(data))).poll(&mut context)
+    else {
+        return None;
+    };
+    let request = Request::builder()
+        .uri("/ws")
+        .header("host", "a.example")
+        .header("upgrade", "websocket")
+        .header("connection", "Upgrade")
+        .body(Empty::<Bytes>::new())
+        .ok()?;
+    let mut connection = pin!(connection.without_shutdown());
+    let mut response = pin!(sender.send_request(request));
+    let mut ended = false;
+    for _ in 0..data.len() + 64 {
+        if let Poll::Ready(response) = response.as_mut().poll(&mut context) {
+            return response.ok();
+        }
+        if ended {
+            return None;
+        }
+        ended = connection.as_mut().poll(&mut context).is_ready();
+    }
+    None
+}

@@ -1,0 +1,201 @@
+//! Each target over its corpus, and over 20,000 changes of it: the same ones in every run.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use bowline_fuzz::{configuration, request_head, switching_answer};
+
+const CHANGES: usize = 20_000;
+
+/// No entry grows past this, or the run does.
+const LARGEST: usize = 16 << 10;
+
+type Corpus = Vec<(String, Vec<u8>)>;
+
+fn corpus(name: &str) -> Corpus {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let mut corpus = Vec::new();
+    for entry in fs::read_dir(&folder).expect("the corpus is there") {
+        let path = entry.expect("a readable folder").path();
+        let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+        // A fuzzing run leaves its finds here too, by a hash; they are not part of this test.
+        if file.len() != 40 {
+            corpus.push((file, fs::read(path).expect("a readable file")));
+        }
+    }
+    // The order of a folder is the file system's.
+    corpus.sort();
+    assert!(corpus.len() >= 20, "{name} has {} entries", corpus.len());
+    corpus
+}
+
+/// SplitMix64: enough for this, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// Below `bound`, which is at least 1.
+    fn below(&mut self, bound: usize) -> usize {
+        (self.roll() % bound.max(1) as u64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// Bytes and words on which parsers decide.
+const TELLING: [&[u8]; 30] = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b",",
+    b";",
+    b"\"",
+    b"=",
+    b"\xff",
+    b"\xc3\xa9",
+    b"chunked",
+    b"Host: b\r\n",
+    b"Content-Length: 1\r\n",
+    b"Connection: ",
+    b"Upgrade",
+    b"websocket",
+    b"HTTP/1.0",
+    b"- ",
+    b": ",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"${A}",
+    b"&a ",
+    b"*a",
+    b"#",
+];
+
+fn change(dice: &mut Dice, corpus: &Corpus) -> Vec<u8> {
+    let mut data = dice.pick(corpus).1.clone();
+    for _ in 0..=dice.below(4) {
+        let at = dice.below(data.len() + 1);
+        let end = (at + dice.below(16)).min(data.len());
+        match dice.below(8) {
+            0 if at < data.len() => data[at] = dice.roll() as u8,
+            1 if at < data.len() => data[at] ^= 1 << dice.below(8),
+            2 => drop(data.drain(at..end)),
+            3 => data.insert(at, dice.roll() as u8),
+            4 | 5 => {
+                let word = *dice.pick(&TELLING);
+                data.splice(at..at, word.iter().copied());
+            }
+            // A piece once more, somewhere else.
+            6 => {
+                let piece = data[at..end].to_vec();
+                let to = dice.below(data.len() + 1);
+                data.splice(to..to, piece);
+            }
+            // The rest of another entry.
+            _ => {
+                let other = &dice.pick(corpus).1;
+                let from = dice.below(other.len() + 1);
+                data.truncate(at);
+                data.extend_from_slice(&other[from..]);
+            }
+        }
+    }
+    data.truncate(LARGEST);
+    data
+}
+
+fn run(name: &str, seed: u64, check: fn(&[u8])) {
+    let corpus = corpus(name);
+    for (file, data) in &corpus {
+        held(&format!("{name}/{file}"), data, check);
+    }
+    let mut dice = Dice(seed);
+    for number in 0..CHANGES {
+        let data = change(&mut dice, &corpus);
+        held(&format!("{name}, change {number}"), &data, check);
+    }
+}
+
+/// Runs a target; when it panics, shows for which bytes.
+fn held(what: &str, data: &[u8], check: fn(&[u8])) {
+    if catch_unwind(AssertUnwindSafe(|| check(data))).is_err() {
+        panic!("{what}: b\"{}\"", data.escape_ascii());
+    }
+}
+
+#[test]
+fn any_request_head_is_refused_or_means_one_thing() {
+    run("request_head", 1, request_head::check);
+}
+
+#[test]
+fn any_answer_to_a_handshake_is_refused_or_answers_it() {
+    run("switching_answer", 2, switching_answer::check);
+}
+
+#[test]
+fn any_configuration_is_served_or_told_its_mistakes() {
+    run("configuration", 3, configuration::check);
+}
+
+#[test]
+fn the_targets_see_what_they_are_meant_to() {
+    let of = |corpus: &Corpus, name: &str| {
+        corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
+    };
+    let heads = corpus("request_head");
+    for (name, accepted) in [
+        ("get", 1),
+        ("pipelined", 3),
+        ("post-length", 1),
+        ("post-chunked", 1),
+        ("websocket", 1),
+        ("absolute-form", 1),
+        ("http10", 1),
+        ("same-lengths", 1),
+        // hyper lets the length go and closes behind the chunks: one meaning.
+        ("length-and-chunked", 1),
+        ("two-hosts", 0),
+        ("no-host", 0),
+        ("two-lengths", 0),
+        ("length-plus", 0),
+        ("websocket-with-length", 0),
+        ("websocket-two-keys", 0),
+        ("authority-form", 0),
+        ("obs-fold", 0),
+        ("nul", 0),
+        ("host-bad-port", 0),
+        ("connection-names-host", 0),
+    ] {
+        assert_eq!(request_head::served(&of(&heads, name)), accepted, "{name}");
+    }
+    for (file, data) in corpus("switching_answer") {
+        // Legal for hyper and harmless: the head that the client gets is Bowline's own.
+        let taken = ["with-length", "with-chunks", "http10", "empty-reason", "bare-lf"];
+        let after_another = ["continue-first", "early-hints-first"];
+        let right = file.starts_with("right")
+            || taken.contains(&file.as_str())
+            || after_another.contains(&file.as_str());
+        assert_eq!(switching_answer::passed(&data), right, "{file}");
+    }
+    for (file, data) in corpus("configuration") {
+        if ["small", "shortest", "first-config", "crlf"].contains(&file.as_str()) {
+            assert_eq!(configuration::mistakes(&data), 0, "{file}");
+        }
+    }
+}
