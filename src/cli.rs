@@ -1,5 +1,5 @@
 //! The command line: one file a command. Errors are one clear line on stderr; exit codes are
-//! those of sysexits (64 usage or configuration, 69 cannot start, 70 bug).
+//! those of sysexits (64 usage or configuration, 69 cannot start).
 
 mod check;
 mod completions;

@@ -7,10 +7,10 @@ mod connection;
 mod dialling;
 mod forward;
 mod forwarded;
+mod front;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod front;
 mod handshake;
 mod head;
 mod hygiene;

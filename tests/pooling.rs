@@ -244,3 +244,35 @@ fn idle_connections_close_when_bowline_drains() {
     assert!(server.is_closed());
     assert!(bowline.join() < BOUND);
 }
+
+#[test]
+fn a_request_that_was_lost_is_repeated_once_however_many_connections_are_warm() {
+    let deletes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&deletes);
+    let upstream = Upstream::serving(move |mut wire| {
+        // Serves GETs for as long as they come; a DELETE is taken and never answered.
+        while wire.has_more() {
+            let head = wire.head();
+            if head.starts_with("DELETE") {
+                seen.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            // All GETs are under way at once, so that each needs a connection of its own.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let bowline = Bowline::in_front_of(upstream);
+    let mut clients: Vec<_> = (0..8).map(|_| bowline.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    bowline.wait_metric("bowline_upstream_connects_total{upstream=\"up\"}", 8.0);
+    let mut client = bowline.client();
+    client.send("DELETE /poison HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 502);
+    assert!((1..=2).contains(&deletes.load(Ordering::SeqCst)), "{deletes:?}");
+}

@@ -365,3 +365,29 @@ fn a_broken_upload_does_not_look_whole_to_the_upstream() {
     client.finish();
     is_cancelled(&mut server);
 }
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_whole_however_slowly_it_is_read() {
+    const ANSWER: usize = 6 << 20;
+    let upstream = Upstream::serving(|mut wire| {
+        wire.head();
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {ANSWER}\r\nConnection: close\r\n\r\n"
+        ));
+        wire.try_send(vec![b'x'; ANSWER]);
+        wire.rest();
+    });
+    let bowline = Bowline::in_front_of(upstream);
+    let mut client = bowline.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n");
+    client.send(vec![b'y'; 1000]);
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut got = 0;
+    while got < ANSWER {
+        let step = 200_000.min(ANSWER - got);
+        client.exactly(step);
+        got += step;
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -28,7 +29,17 @@ pub(super) struct Pending {
     upstream: TcpStream,
     read_ahead: Vec<u8>,
     limits: Limits,
+    opening: Option<Box<Opening>>,
     held: Held,
+}
+
+/// What only the line of the opening tells; kept until there is a tunnel.
+#[derive(Debug)]
+struct Opening {
+    host: String,
+    path: String,
+    subprotocol: Option<String>,
+    handshake: Duration,
 }
 
 /// What lives exactly as long as the tunnel.
@@ -57,23 +68,20 @@ impl Pending {
         upstream::keep_alive(&stream);
         let worker = Rc::clone(&conversation.worker);
         let id = worker.next_tunnel_id();
-        if let Some(line) = account.line() {
-            access::tunnel_open(&access::TunnelOpen {
-                id,
-                client,
-                host: &line.host,
-                path: &line.path,
-                route: &way.live.name,
-                upstream: &way.upstream.name,
-                endpoint: &lease.endpoint().label,
-                subprotocol: answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|one| one.to_str().ok()),
+        let subprotocol = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|one| one.to_str().ok());
+        let opening = account.line().map(|line| {
+            Box::new(Opening {
+                host: line.host.clone(),
+                path: line.path.clone(),
+                subprotocol: subprotocol.map(str::to_owned),
                 handshake: account.began.elapsed(),
-            });
-        }
+            })
+        });
         let timeouts = &way.route.timeouts;
         Self {
             upstream: stream,
             read_ahead,
+            opening,
             limits: Limits { idle: timeouts.idle, half_close: timeouts.half_close },
             held: Held {
                 worker,
@@ -91,7 +99,10 @@ impl Pending {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upstream, read_ahead, limits, held } = self;
+        let Self { upstream, read_ahead, limits, opening, held } = self;
+        if let Some(opening) = opening {
+            opening.tell(&held);
+        }
         held.route.counters.at(held.worker.id).tunnels_opened.inc();
         let member = held.worker.roster.enter();
         let upstream = Leg { stream: upstream, read_ahead };
@@ -100,6 +111,22 @@ impl Pending {
             held,
             _admission: admission,
         }
+    }
+}
+
+impl Opening {
+    fn tell(&self, held: &Held) {
+        access::tunnel_open(&access::TunnelOpen {
+            id: held.id,
+            client: held.client,
+            host: &self.host,
+            path: &self.path,
+            route: &held.route.name,
+            upstream: &held.upstream,
+            endpoint: &held.lease.endpoint().label,
+            subprotocol: self.subprotocol.as_deref(),
+            handshake: self.handshake,
+        });
     }
 }
 

@@ -9,8 +9,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::{Builder, Connection, Parts};
 use http::StatusCode;
+use hyper::server::conn::http1::{Builder, Connection, Parts};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -25,11 +25,11 @@ use crate::error::Failure;
 use crate::plan::Limits;
 use crate::tunnel::Leg;
 
+/// hyper's own default: what it reads ahead at most.
+const READ_BUFFER: usize = 417_792;
+
 /// How long a client may take to read a last answer before the socket is dropped (H-10).
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What a client may still send in that time; more is not worth waiting for.
-const LINGER_BYTES: usize = 1 << 20;
 
 /// A client's stream that can be ended by a reset.
 pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -78,9 +78,11 @@ pub async fn serve<S: ClientStream>(
             .header_read_timeout(arrival.header_timeout)
             // The list is checked again, precisely, where it can be answered with a reason.
             .max_header_size(conversation.limits.headers.saturating_mul(2))
+            .max_buf_size(READ_BUFFER.max(conversation.limits.headers.saturating_mul(2)))
             .serve_connection(Front::new(stream, Rc::clone(&conversation.turn)), service),
     );
-    let result = drive(&mut connection, &conversation.worker).await;
+    let upgrades = || conversation.pending.borrow().is_some();
+    let result = drive(&mut connection, &conversation.worker, upgrades).await;
     let Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner();
     let pending = conversation.pending.take();
@@ -104,18 +106,27 @@ pub async fn serve<S: ClientStream>(
 async fn drive<S: ClientStream>(
     connection: &mut Connection<Front<S>, ExchangeService>,
     worker: &Worker,
+    upgrades: impl FnOnce() -> bool,
 ) -> hyper::Result<()> {
     let mut phase = worker.phase.clone();
     let mut draining = pin!(drain::begun(&mut phase));
     let mut told = false;
     poll_fn(|cx| {
-        if !told && draining.as_mut().poll(cx).is_ready() {
+        // The connection first: a request that is here already was sent in good faith.
+        let mut polled = Pin::new(&mut *connection).poll(cx);
+        if polled.is_pending() && !told && draining.as_mut().poll(cx).is_ready() {
             told = true;
             Pin::new(&mut *connection).graceful_shutdown();
+            polled = Pin::new(&mut *connection).poll(cx);
         }
-        connection.poll_without_shutdown(cx)
+        polled
     })
-    .await
+    .await?;
+    if upgrades() {
+        return Ok(());
+    }
+    // An upgrade that did not happen: hyper was done with it before its answer was flushed.
+    poll_fn(|cx| Pin::new(&mut *connection).poll(cx)).await
 }
 
 /// `said_something`: bytes of a head are there that hyper could not make a request of.
@@ -140,6 +151,10 @@ async fn failed<S: ClientStream>(
     } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         counters.unparsed.inc();
         tracing::info!(client = %conversation.origin.peer.ip(), %error, "a request that is not HTTP");
+        if !conversation.turn.may_speak() {
+            // The end of an earlier answer is still unsent: another one now would stand in it.
+            return;
+        }
         unreadable(conversation)
     } else {
         tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
@@ -171,13 +186,7 @@ async fn linger<S: ClientStream>(mut stream: S) {
         timeout(LINGER, async {
             stream.shutdown().await?;
             let mut rest = [0; 4096];
-            let mut left = LINGER_BYTES;
-            while left > 0 {
-                match stream.read(&mut rest).await? {
-                    0 => break,
-                    read => left = left.saturating_sub(read),
-                }
-            }
+            while stream.read(&mut rest).await? > 0 {}
             Ok::<_, std::io::Error>(())
         })
         .await,

@@ -51,15 +51,17 @@ pub(super) async fn forward(
     let mut attempts = Attempts::default();
     let mut spare = Spare::of(&request);
     let mut next = Some(request);
+    let mut fresh_only = false;
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
-        let (mut sender, reused) = match connection(worker, way, &lease, attempts.is_retry()).await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                attempts.failed(&lease, failure);
-                continue;
-            }
-        };
+        let (mut sender, reused) =
+            match connection(worker, way, &lease, attempts.is_retry(), fresh_only).await {
+                Ok(connection) => connection,
+                Err(failure) => {
+                    attempts.failed(&lease, failure);
+                    continue;
+                }
+            };
         let Some(request) = next.take().or_else(|| spare.as_ref().map(Spare::again)) else {
             return Err(Refusal::new(Failure::Internal).closing());
         };
@@ -91,12 +93,14 @@ pub(super) async fn forward(
             );
             return Err(Refusal::new(failure).closing());
         }
+        if !unsent {
+            // It may have been processed: one repetition, on a connection that nobody has used, and
+            // no more (RFC 9110 section 9.2.2).
+            next = spare.take().map(|spare| spare.again());
+            fresh_only = true;
+        }
         if !reused {
             attempts.failed(&lease, failure);
-            if !unsent {
-                // Sent once to a fresh connection and lost: one more try elsewhere, then no more.
-                next = spare.take().map(|spare| spare.again());
-            }
         }
     }
 }
@@ -107,12 +111,13 @@ async fn connection(
     way: Way<'_>,
     lease: &Lease,
     is_retry: bool,
+    fresh_only: bool,
 ) -> Result<(SendRequest<RequestBody>, bool), Failure> {
     let counters = way.upstream.counters.at(worker.id);
-    if is_retry {
+    if is_retry || fresh_only {
         counters.retries.inc();
     }
-    if let Some(sender) = worker.pool.take(lease.endpoint()) {
+    if !fresh_only && let Some(sender) = worker.pool.take(lease.endpoint()) {
         counters.reused.inc();
         return Ok((sender, true));
     }

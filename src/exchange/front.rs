@@ -45,6 +45,11 @@ impl Turn {
         self.bare.get()
     }
 
+    /// Whether nothing of an earlier answer is still on its way.
+    pub(super) fn may_speak(&self) -> bool {
+        !self.ours.get()
+    }
+
     fn keep_back(&self, bytes: &[u8]) {
         // "HTTP/1.1 431 ..."
         let status = bytes.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok());
@@ -128,7 +133,8 @@ impl<S: AsyncWrite + Unpin> Write for Front<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    /// hyper is done and has flushed; whoever owns the stream says the FIN, when all is said.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -9,7 +9,7 @@ use http::response;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::dialling::{self, Attempts, Dialled};
 use super::reply::Refusal;
@@ -56,8 +56,6 @@ pub(super) async fn open(
 ) -> Result<Answer, Refusal> {
     let timeouts = &way.route.timeouts;
     let mut attempts = Attempts::default();
-    // One deadline over all attempts to get an answer; connecting has its own for each.
-    let mut deadline = None;
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
         if attempts.is_retry() {
@@ -70,9 +68,8 @@ pub(super) async fn open(
                 continue;
             }
         };
-        let by = *deadline.get_or_insert_with(|| Instant::now() + timeouts.handshake);
         let request = handshake(target, headers.clone());
-        match timeout_at(by, ask(dialled, request)).await {
+        match timeout(timeouts.handshake, ask(dialled, request)).await {
             Err(_) => {
                 return Err(Refusal::new(Failure::HandshakeTimeout)
                     .because("the upstream did not answer the upgrade in time"));

@@ -61,7 +61,12 @@ pub(super) struct Reuse {
 impl ResponseBody {
     /// A body of Bowline's own.
     pub(super) fn own(body: Bytes) -> Self {
-        Self { kind: Kind::Own((!body.is_empty()).then_some(body)), account: None, nominated: Vec::new(), exchanging: None }
+        Self {
+            kind: Kind::Own((!body.is_empty()).then_some(body)),
+            account: None,
+            nominated: Vec::new(),
+            exchanging: None,
+        }
     }
 
     /// A body that streams from an upstream.

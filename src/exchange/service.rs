@@ -230,7 +230,8 @@ impl Conversation {
         if head.expects_continue {
             request_body::await_continue(&mut request);
         }
-        let mut forwarded = forward::forward(&self.worker, &self.timer, way, request, &story).await?;
+        let mut forwarded =
+            forward::forward(&self.worker, &self.timer, way, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint()));
         if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for one: not a tunnel, not an answer (H-2, hyper takes any 101).

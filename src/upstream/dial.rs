@@ -11,9 +11,8 @@ use crate::plan::Target;
 
 /// A peer that is gone is noticed within three minutes, without a byte of the application's: 60 s,
 /// then Linux's nine probes. Every further option is one more system call a handshake.
-pub const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(10));
+pub const KEEP_ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

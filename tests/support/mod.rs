@@ -250,6 +250,11 @@ impl Wire {
         Answer { body, ..answer }
     }
 
+    /// Whether more comes before the peer closes.
+    pub fn has_more(&mut self) -> bool {
+        !self.ahead.is_empty() || self.more() > 0
+    }
+
     /// Everything until the peer closes.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more() > 0 {}

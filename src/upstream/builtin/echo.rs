@@ -19,9 +19,11 @@ const MAX_MESSAGE: usize = 64 << 20;
 
 /// Answers one request: 101 and an echo, or a plain account of the request.
 pub(super) fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, http::Error> {
-    let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
-        return told(&request);
-    };
+    let upgrade = request.headers().get(header::UPGRADE);
+    let websocket =
+        upgrade.is_some_and(|token| token.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket);
+    let Some(key) = key else { return told(&request) };
     let accept = websocket::accept_of(key.as_bytes());
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)

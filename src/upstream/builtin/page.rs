@@ -7,7 +7,7 @@ use hyper::{Request, Response};
 
 const PAGE: &str = include_str!("page.html");
 
-/// Serves the page at any path.
+/// Serves the page at `/`.
 pub(super) fn answer<B>(request: &Request<B>) -> Result<Response<Full<Bytes>>, http::Error> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Response::builder()
