@@ -118,7 +118,7 @@ impl Failure {
             Self::Loop => (S::LOOP_DETECTED, "proxy_loop_detected", "loop"),
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
-            Self::ConnectFailed => (S::BAD_GATEWAY, "destination_ip_unroutable", "connect_failed"),
+            Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
             Self::ConnectionLost => (S::BAD_GATEWAY, "connection_terminated", "connection_lost"),
             Self::BadResponse => (S::BAD_GATEWAY, "http_protocol_error", "bad_response"),
             Self::BadUpgrade => (S::BAD_GATEWAY, "http_upgrade_failed", "bad_upgrade"),

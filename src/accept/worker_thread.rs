@@ -182,6 +182,7 @@ impl WorkerThread {
                 },
             }
         }
+        self.worker.begin_drain();
         // What was passed just before the drain is a client like any other.
         inbox.close();
         while let Some(passed) = inbox.recv().await {
@@ -206,9 +207,8 @@ impl WorkerThread {
         }
     }
 
-    /// Accepts until the drain begins, and then closes the socket: who comes now is refused, or
-    /// goes to the process that listens beside this one, and never waits in a queue that nobody
-    /// reads.
+    /// Accepts until the drain begins, and then closes the socket: who comes now is refused and
+    /// never waits in a queue that nobody reads.
     async fn accept_loop(&self, socket: StdListener, listeners: &Rc<[Listening]>, index: usize) {
         let Some(listener) = listeners.get(index) else { return };
         let socket = match TcpListener::from_std(socket) {
@@ -239,7 +239,7 @@ impl WorkerThread {
                 Ok((stream, peer)) => {
                     backoff.reset();
                     let permit = match &listener.places {
-                        // Asked for after the accept: a worker that waits holds no place.
+                        // Asked for after the accept: idle workers must not hold places.
                         Some(places) => match Arc::clone(places).try_acquire_owned() {
                             Ok(permit) => Some(permit),
                             Err(_) => {

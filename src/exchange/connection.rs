@@ -20,7 +20,6 @@ use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
 use super::timer::LazyTimer;
 use super::worker::Worker;
-use crate::drain;
 use crate::error::Failure;
 use crate::plan::Limits;
 use crate::tunnel::Leg;
@@ -108,8 +107,7 @@ async fn drive<S: ClientStream>(
     worker: &Worker,
     upgrades: impl FnOnce() -> bool,
 ) -> hyper::Result<()> {
-    let mut phase = worker.phase.clone();
-    let mut draining = pin!(drain::begun(&mut phase));
+    let mut draining = pin!(worker.drain_begun());
     let mut told = false;
     poll_fn(|cx| {
         // The connection first: a request that is here already was sent in good faith.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::CONTENT_LENGTH;
 use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
@@ -36,8 +36,8 @@ pub(super) struct Forwarded {
 /// Sends `request` to `way`'s upstream and waits for the head of the answer.
 ///
 /// A pooled connection that its upstream had closed is replaced without a word; an endpoint that
-/// refuses is passed over; a request that may have been processed is repeated only when it has no
-/// body and its method is idempotent (RFC 9110 section 9.2.2).
+/// refuses is passed over; a request that may have been processed is repeated once, and only when
+/// it has no body and its method is idempotent (RFC 9110 section 9.2.2).
 ///
 /// # Errors
 /// The refusal that the client gets.
@@ -172,12 +172,7 @@ impl Forwarded {
     ) -> Response<ResponseBody> {
         let Self { response, lease, sender, story } = self;
         let keep_alive = way.upstream.keep_alive;
-        let reuse = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Reuse {
-            worker: Rc::clone(worker),
-            sender,
-            keep_alive,
-            story,
-        });
+        let reuse = Some(Reuse { worker: Rc::clone(worker), sender, keep_alive, story });
         response.map(|incoming| {
             ResponseBody::upstream(Box::new(FromUpstream {
                 incoming,

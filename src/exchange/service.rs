@@ -6,9 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
@@ -282,10 +282,6 @@ impl Conversation {
                     }))
                 });
                 clean_answer(&mut response);
-                if response.status() == StatusCode::UPGRADE_REQUIRED {
-                    // Stripped as hop-by-hop, yet a 426 must have it (RFC 9110 section 15.5.22).
-                    UpgradeRequest::name(response.headers_mut());
-                }
                 Ok(response)
             }
             Ok(Answer::Switched { .. }) if self.worker.is_draining() => {
@@ -349,8 +345,16 @@ fn switched(
 /// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream
 /// spoke; Via on answers is optional (RFC 9110 section 7.6.3) and left out.
 fn clean_answer(response: &mut Response<ResponseBody>) {
+    // Of one hop, yet a 426 must have it (RFC 9110 section 15.5.22).
+    let required = (response.status() == StatusCode::UPGRADE_REQUIRED)
+        .then(|| response.headers().get(UPGRADE).cloned())
+        .flatten();
     let nominated = hygiene::strip_answer(response.headers_mut());
     response.body_mut().strike(nominated);
+    if let Some(required) = required {
+        response.headers_mut().insert(UPGRADE, required);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
     *response.version_mut() = http::Version::HTTP_11;
     // hyper keeps its own notes here (header case, the reason phrase); only the reason is wanted.
     let reason = response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();

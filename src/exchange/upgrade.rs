@@ -129,7 +129,7 @@ impl UpgradeRequest {
     }
 
     /// Sets the two fields that name this upgrade, once each.
-    pub(super) fn name(headers: &mut HeaderMap) {
+    fn name(headers: &mut HeaderMap) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }

@@ -32,6 +32,9 @@ pub struct Worker {
     /// Clients that are in: connections, and tunnels that they became.
     inside: Cell<usize>,
     left: Notify,
+    /// The drain has begun, and this worker knows.
+    draining: Cell<bool>,
+    bell: Notify,
     pub(super) pool: Pool<RequestBody>,
     current: RefCell<Current>,
     tunnels_begun: Cell<u64>,
@@ -75,6 +78,8 @@ impl Worker {
             roster: Rc::default(),
             inside: Cell::new(0),
             left: Notify::new(),
+            draining: Cell::new(false),
+            bell: Notify::new(),
             pool: Pool::default(),
             current: RefCell::new(Current { cache, snapshot }),
             tunnels_begun: Cell::new(0),
@@ -99,7 +104,21 @@ impl Worker {
 
     /// Whether the process is shutting down.
     pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Serving
+        self.draining.get()
+    }
+
+    /// Tells every connection of this worker that the drain has begun.
+    pub fn begin_drain(&self) {
+        self.draining.set(true);
+        self.bell.notify_waiters();
+    }
+
+    /// Resolves when the drain begins. Connections wait here, not at the phase itself, whose lock
+    /// all workers share.
+    pub(super) async fn drain_begun(&self) {
+        if !self.draining.get() {
+            self.bell.notified().await;
+        }
     }
 
     /// A client came in.

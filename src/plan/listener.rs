@@ -31,7 +31,7 @@ pub struct Limits {
     pub uri: usize,
     /// Bytes in the whole request head (431).
     pub headers: usize,
-    /// Open connections; further ones wait in the kernel's queue.
+    /// Open connections; further ones are closed at once and counted.
     pub connections: Option<usize>,
 }
 

@@ -68,11 +68,6 @@ impl Routes {
         })
     }
 
-    /// A route by id.
-    pub fn by_id(&self, id: usize) -> Option<&Route> {
-        self.all.get(id)
-    }
-
     /// Every route, by id.
     pub fn all(&self) -> &[Route] {
         &self.all

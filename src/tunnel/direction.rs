@@ -39,7 +39,7 @@ struct Stash {
     sent: usize,
 }
 
-/// The state of one direction: 32 bytes, and a stash only under backpressure.
+/// The state of one direction: a few words, and a stash only under backpressure.
 #[derive(Debug)]
 pub(super) struct Direction {
     stash: Option<Box<Stash>>,
