@@ -108,8 +108,8 @@ impl Fleet {
             let thread = std::thread::Builder::new().name(format!("worker-{id}"));
             threads.push(thread.spawn(move || {
                 let work = async move {
-                    let worker = Worker::new(id, plan, metrics, phase);
-                    WorkerThread { worker, loads, peers }.run(listeners, inbox).await;
+                    let worker = Worker::new(id, plan, metrics);
+                    WorkerThread { worker, loads, peers, phase }.run(listeners, inbox).await;
                 };
                 // A runtime of this thread alone: its tasks need not be Send and cross no queue
                 // that others write to.
@@ -153,6 +153,7 @@ struct WorkerThread {
     worker: Rc<Worker>,
     loads: Arc<Loads>,
     peers: Vec<mpsc::UnboundedSender<Passed>>,
+    phase: watch::Receiver<Phase>,
 }
 
 impl WorkerThread {
@@ -170,7 +171,7 @@ impl WorkerThread {
                 this.accept_loop(socket, &listeners, index).await;
             });
         }
-        let mut phase = self.worker.phase.clone();
+        let mut phase = self.phase.clone();
         let mut sweep = interval(SWEEP);
         loop {
             tokio::select! {
@@ -218,7 +219,7 @@ impl WorkerThread {
                 return;
             }
         };
-        let mut phase = self.worker.phase.clone();
+        let mut phase = self.phase.clone();
         tokio::select! {
             () = drain::begun(&mut phase) => {}
             () = self.accept_from(&socket, listener, listeners, index) => {}

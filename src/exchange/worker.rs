@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::request_body::RequestBody;
-use crate::drain::Phase;
 use crate::generation::Generation;
 use crate::telemetry::{Metrics, WorkerShard};
 use crate::tunnel::Roster;
@@ -25,8 +24,6 @@ pub struct Worker {
     pub id: usize,
     /// Process-wide counters, of which it writes only its own shard.
     pub metrics: Arc<Metrics>,
-    /// Where the life of the process stands.
-    pub phase: watch::Receiver<Phase>,
     /// Its live tunnels.
     pub roster: Rc<Roster>,
     /// Clients that are in: connections, and tunnels that they became.
@@ -63,18 +60,12 @@ impl Deref for Snapshot {
 
 impl Worker {
     /// A worker that serves what `plan` points to.
-    pub fn new(
-        id: usize,
-        plan: Arc<ArcSwap<Generation>>,
-        metrics: Arc<Metrics>,
-        phase: watch::Receiver<Phase>,
-    ) -> Rc<Self> {
+    pub fn new(id: usize, plan: Arc<ArcSwap<Generation>>, metrics: Arc<Metrics>) -> Rc<Self> {
         let mut cache = Cache::new(plan);
         let snapshot = Snapshot(Rc::new(Arc::clone(cache.load())));
         Rc::new(Self {
             id,
             metrics,
-            phase,
             roster: Rc::default(),
             inside: Cell::new(0),
             left: Notify::new(),
@@ -193,15 +184,13 @@ mod tests {
         plan: Arc<ArcSwap<Generation>>,
         registry: Registry,
         metrics: Arc<Metrics>,
-        phase: watch::Sender<Phase>,
     }
 
     fn bench(id: usize) -> Bench {
         let (registry, metrics) = (Registry::default(), Metrics::new(4));
         let plan = Arc::new(ArcSwap::from_pointee(generation("first", &registry, &metrics)));
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let worker = Worker::new(id, Arc::clone(&plan), Arc::clone(&metrics), phases);
-        Bench { worker, plan, registry, metrics, phase }
+        let worker = Worker::new(id, Arc::clone(&plan), Arc::clone(&metrics));
+        Bench { worker, plan, registry, metrics }
     }
 
     fn name(generation: &Generation) -> &str {
@@ -269,9 +258,14 @@ mod tests {
 
     #[test]
     fn a_worker_learns_that_the_process_drains() {
-        let Bench { worker, phase, .. } = bench(0);
+        let Bench { worker, .. } = bench(0);
         assert!(!worker.is_draining());
-        phase.send_replace(Phase::Draining);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut early = pin!(worker.drain_begun());
+        assert!(early.as_mut().poll(&mut context).is_pending());
+        worker.begin_drain();
         assert!(worker.is_draining());
+        assert!(early.as_mut().poll(&mut context).is_ready());
+        assert!(pin!(worker.drain_begun()).poll(&mut context).is_ready());
     }
 }
