@@ -24,17 +24,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("generation", &["plan", "telemetry", "upstream"]),
     (
         "exchange",
-        &[
-            "config",
-            "drain",
-            "error",
-            "generation",
-            "plan",
-            "telemetry",
-            "tunnel",
-            "upstream",
-            "websocket",
-        ],
+        &["config", "error", "generation", "plan", "telemetry", "tunnel", "upstream", "websocket"],
     ),
     // `upstream` for its keep-alive settings, which both sides of a proxy share; `config` for the
     // places of certificate mistakes.
