@@ -73,13 +73,15 @@ impl ConnectionOptions {
     pub(super) fn strip(&self, headers: &mut HeaderMap) -> bool {
         let trailers = headers.contains_key(TE)
             && tokens(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
-        for name in &HOP_BY_HOP {
-            headers.remove(name);
-        }
-        for name in &self.nominated {
-            headers.remove(name);
-        }
+        remove_hop(headers, &self.nominated);
         trailers
+    }
+}
+
+/// Removes the fields of one hop, those that its `Connection` nominated among them.
+fn remove_hop(headers: &mut HeaderMap, nominated: &[HeaderName]) {
+    for name in HOP_BY_HOP.iter().chain(nominated) {
+        headers.remove(name);
     }
 }
 
@@ -90,13 +92,7 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) -> Vec<HeaderName> {
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !is_end_to_end(name.as_str()))
         .collect();
-    for name in &nominated {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        // A 401's siblings: an upstream's challenge to a proxy is nobody's business downstream.
-        headers.remove(name);
-    }
+    remove_hop(headers, &nominated);
     nominated
 }
 

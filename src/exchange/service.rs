@@ -130,7 +130,7 @@ impl Conversation {
         let mut checked = match judge(&mut parts, &self.limits, self.server_name.as_deref()) {
             Ok(judged) => Checked { parts, body, judged },
             Err(refusal) => {
-                self.declined(parts.headers.contains_key(http::header::UPGRADE));
+                self.declined(parts.headers.contains_key(UPGRADE));
                 return refuse(&refusal, accept, &generation, account);
             }
         };
@@ -380,7 +380,7 @@ fn carried(
 
 fn refuse(
     refusal: &Refusal,
-    accept: Option<http::HeaderValue>,
+    accept: Option<HeaderValue>,
     generation: &Snapshot,
     mut account: Box<Account>,
 ) -> Response<ResponseBody> {
