@@ -23,6 +23,8 @@ mod timer;
 mod upgrade;
 mod worker;
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::uri::PathAndQuery;
 
@@ -31,7 +33,10 @@ pub use self::preview::{Preview, preview};
 pub use self::worker::{Snapshot, Worker};
 
 /// The target as an upstream expects it: path and query only (RFC 9112 section 3.2.1).
-fn origin_form(uri: &Uri) -> Uri {
-    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::from(target)
+fn origin_form(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("", PathAndQuery::as_str) {
+        // Absolute-form may go without a path.
+        target if target.is_empty() || target.starts_with('?') => Cow::Owned(format!("/{target}")),
+        target => Cow::Borrowed(target),
+    }
 }

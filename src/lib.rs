@@ -23,6 +23,7 @@ pub mod config;
 pub mod drain;
 pub mod error;
 pub mod exchange;
+mod fields;
 pub mod generation;
 pub mod plan;
 pub mod server;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::config::{self, At, Config, Mistakes};
+use crate::fields::is_token;
 
 pub use self::endpoint::{Endpoint, Target};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
@@ -106,11 +107,9 @@ fn admin(config: &Config, listeners: &[Listener], mistakes: &mut Mistakes) -> Op
 fn pseudonym(config: &Config, mistakes: &mut Mistakes) -> HeaderValue {
     let fallback = HeaderValue::from_static("bowline");
     let Some(name) = &config.via else { return fallback };
-    // RFC 9110 section 5.6.2: a pseudonym is a token.
-    let is_token = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    // A pseudonym is a token (RFC 9110 section 7.6.3).
     match HeaderValue::from_str(name) {
-        Ok(value) if is_token => value,
+        Ok(value) if is_token(name) => value,
         _ => {
             mistakes.add(
                 &At::root().key("via"),

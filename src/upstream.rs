@@ -6,6 +6,7 @@ mod balance;
 pub mod builtin;
 mod dial;
 mod endpoint;
+pub mod http1;
 mod lease;
 mod pool;
 mod registry;

@@ -8,23 +8,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     // What is written, and nothing else.
     ("config", &[]),
-    ("plan", &["config"]),
+    ("plan", &["config", "fields"]),
     // Facts without a home in one stage.
     ("error", &[]),
+    ("fields", &[]),
     ("websocket", &[]),
     ("drain", &[]),
     // Two streams: no config, no route, no HTTP.
     ("tunnel", &[]),
     // Counts and tells what others hand to it; asks nobody.
     ("telemetry", &["error", "tunnel"]),
-    ("upstream", &["config", "plan", "telemetry", "websocket"]),
+    ("upstream", &["config", "fields", "plan", "telemetry", "websocket"]),
     ("generation", &["plan", "telemetry", "upstream"]),
     (
         "exchange",
-        &["config", "error", "generation", "plan", "telemetry", "tunnel", "upstream", "websocket"],
+        &[
+            "config",
+            "error",
+            "fields",
+            "generation",
+            "plan",
+            "telemetry",
+            "tunnel",
+            "upstream",
+            "websocket",
+        ],
     ),
     // `upstream` for its keep-alive settings, which both sides of a proxy share; `config` for the
     // places of certificate mistakes.

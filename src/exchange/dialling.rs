@@ -3,15 +3,12 @@
 
 use std::sync::Arc;
 
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::request_body::RequestBody;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::plan::Timeouts;
+use crate::upstream::http1::{AnswerError, Connection};
 use crate::upstream::{DialError, Endpoint, Lease, Upstream, dial};
 
 /// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
@@ -23,12 +20,6 @@ const MAX_ATTEMPTS: usize = 3;
 pub(super) struct Attempts {
     tried: Vec<Arc<Endpoint>>,
     last: Option<Failure>,
-}
-
-/// A fresh connection to an endpoint, HTTP/1.1 on it, not driven yet.
-pub(super) struct Dialled {
-    pub(super) sender: SendRequest<RequestBody>,
-    pub(super) connection: Connection<TokioIo<TcpStream>, RequestBody>,
 }
 
 impl Attempts {
@@ -65,7 +56,7 @@ pub(super) async fn connect(
     upstream: &Upstream,
     lease: &Lease,
     timeouts: &Timeouts,
-) -> Result<Dialled, Failure> {
+) -> Result<Connection, Failure> {
     let counters = upstream.counters.at(worker.id);
     let began = Instant::now();
     // Boxed: most requests find a pooled connection and never dial.
@@ -87,18 +78,15 @@ pub(super) async fn connect(
     };
     counters.connects.inc();
     counters.connect_seconds.observe(began.elapsed());
-    let (sender, connection) = http1::Builder::new()
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| Failure::ConnectFailed)?;
-    Ok(Dialled { sender, connection })
+    Ok(Connection::new(stream))
 }
 
-/// What an error of hyper's client says about the upstream.
-pub(super) fn blame(error: &hyper::Error) -> Failure {
-    if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
-        Failure::BadResponse
-    } else {
-        Failure::ConnectionLost
+/// What a missing answer says about the upstream.
+pub(super) fn blame(error: &AnswerError) -> Failure {
+    match error {
+        AnswerError::Malformed(_) => Failure::BadResponse,
+        AnswerError::Ended | AnswerError::Failed(_) | AnswerError::RequestBroken => {
+            Failure::ConnectionLost
+        }
     }
 }

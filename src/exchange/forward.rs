@@ -7,15 +7,13 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
+use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::dialling::{self, Attempts, Dialled};
+use super::dialling::{self, Attempts};
 use super::reply::Refusal;
 use super::request_body::{BodyStory, RequestBody};
 use super::response_body::{FromUpstream, ResponseBody, Reuse};
@@ -24,13 +22,23 @@ use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::Lease;
+use crate::upstream::http1::{
+    AnswerBody, AnswerError, Connection, Framing, InFlight, is_interim, request_head,
+};
 
-/// An answer, and what it takes to use its connection again.
+/// A request as it goes out.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    method: Method,
+    head: Bytes,
+    framing: Framing,
+    body: Option<RequestBody>,
+}
+
+/// An answer, and the endpoint that gave it.
 pub(super) struct Forwarded {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<AnswerBody>,
     lease: Lease,
-    sender: SendRequest<RequestBody>,
-    story: Rc<BodyStory>,
 }
 
 /// Sends `request` to `way`'s upstream and waits for the head of the answer.
@@ -42,19 +50,18 @@ pub(super) struct Forwarded {
 /// # Errors
 /// The refusal that the client gets.
 pub(super) async fn forward(
-    worker: &Rc<Worker>,
+    worker: &Worker,
     timer: &LazyTimer,
     way: Way<'_>,
-    request: Request<RequestBody>,
-    story: &Rc<BodyStory>,
+    mut request: Outbound,
+    story: &BodyStory,
 ) -> Result<Forwarded, Refusal> {
     let mut attempts = Attempts::default();
-    let mut spare = Spare::of(&request);
-    let mut next = Some(request);
+    let mut repeatable = request.body.is_none() && request.method.is_idempotent();
     let mut fresh_only = false;
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
-        let (mut sender, reused) =
+        let (connection, reused) =
             match connection(worker, way, &lease, attempts.is_retry(), fresh_only).await {
                 Ok(connection) => connection,
                 Err(failure) => {
@@ -62,20 +69,21 @@ pub(super) async fn forward(
                     continue;
                 }
             };
-        let Some(request) = next.take().or_else(|| spare.as_ref().map(Spare::again)) else {
-            return Err(Refusal::new(Failure::Internal).closing());
-        };
+        let Outbound { method, head, framing, body } = &mut request;
+        let mut in_flight =
+            InFlight::new(connection, method.clone(), head.clone(), body.take(), *framing);
         let patience = way.route.timeouts.response;
-        let answer = answer_within(timer, patience, story, sender.try_send_request(request)).await;
-        let mut error = match answer {
+        let answer = answer_within(timer, patience, story, answer(&mut in_flight, story)).await;
+        let error = match answer {
             None => {
                 return Err(Refusal::new(Failure::ResponseTimeout)
                     .because("the upstream did not answer in time")
                     .closing());
             }
-            Some(Ok(response)) => {
-                let story = Rc::clone(story);
-                return Ok(Forwarded { response, lease, sender, story });
+            Some(Ok(head)) => {
+                // A body that the upstream has answered without asking for it stays here.
+                let body = in_flight.into_body(!story.is_held());
+                return Ok(Forwarded { response: head.map(|()| body), lease });
             }
             Some(Err(error)) => error,
         };
@@ -83,24 +91,40 @@ pub(super) async fn forward(
             // The client's body is at fault, not the upstream.
             return Err(Refusal::new(failure).closing());
         }
-        let failure = dialling::blame(error.error());
-        next = error.take_message();
-        let unsent = next.is_some();
-        if !unsent && (spare.is_none() || failure != Failure::ConnectionLost) {
+        let failure = dialling::blame(&error);
+        if !repeatable || failure != Failure::ConnectionLost {
             tracing::warn!(
-                upstream = &*way.upstream.name, endpoint = lease.endpoint().label,
-                error = %error.error(), "an endpoint failed before its answer"
+                upstream = &*way.upstream.name, endpoint = lease.endpoint().label, %error,
+                "an endpoint failed before its answer"
             );
-            return Err(Refusal::new(failure).closing());
+            let refusal = Refusal::new(failure).closing();
+            return Err(match error {
+                AnswerError::Malformed(what) => refusal.because(what),
+                _ => refusal,
+            });
         }
-        if !unsent {
-            // It may have been processed: one repetition, on a connection that nobody has used, and
-            // no more (RFC 9110 section 9.2.2).
-            next = spare.take().map(|spare| spare.again());
-            fresh_only = true;
-        }
+        // It may have been processed: one repetition, on a connection that nobody has used, and no
+        // more (RFC 9110 section 9.2.2).
+        repeatable = false;
+        fresh_only = true;
         if !reused {
             attempts.failed(&lease, failure);
+        }
+    }
+}
+
+/// The head of the answer, behind those that only announce it.
+async fn answer(
+    in_flight: &mut InFlight<RequestBody>,
+    story: &BodyStory,
+) -> Result<Response<()>, AnswerError> {
+    loop {
+        let head = poll_fn(|cx| in_flight.poll_head(cx)).await?;
+        if !is_interim(&head) {
+            return Ok(head);
+        }
+        if head.status() == StatusCode::CONTINUE {
+            story.proceed();
         }
     }
 }
@@ -112,17 +136,17 @@ async fn connection(
     lease: &Lease,
     is_retry: bool,
     fresh_only: bool,
-) -> Result<(SendRequest<RequestBody>, bool), Failure> {
+) -> Result<(Connection, bool), Failure> {
     let counters = way.upstream.counters.at(worker.id);
     if is_retry || fresh_only {
         counters.retries.inc();
     }
-    if !fresh_only && let Some(sender) = worker.pool.take(lease.endpoint()) {
+    if !fresh_only && let Some(connection) = worker.pool.take(lease.endpoint()) {
         counters.reused.inc();
-        return Ok((sender, true));
+        return Ok((connection, true));
     }
     let dialled = dialling::connect(worker, way.upstream, lease, &way.route.timeouts).await?;
-    Ok((drive(dialled), false))
+    Ok((dialled, false))
 }
 
 /// Waits for an answer as long as the request moves, and `patience` from there: neither a long
@@ -170,62 +194,36 @@ impl Forwarded {
         way: Way<'_>,
         truncated: &Rc<Cell<bool>>,
     ) -> Response<ResponseBody> {
-        let Self { response, lease, sender, story } = self;
-        let keep_alive = way.upstream.keep_alive;
-        let reuse = Some(Reuse { worker: Rc::clone(worker), sender, keep_alive, story });
+        let Self { response, lease } = self;
+        let reuse = Some(Reuse { worker: Rc::clone(worker), keep_alive: way.upstream.keep_alive });
         response.map(|incoming| {
             ResponseBody::upstream(Box::new(FromUpstream {
                 incoming,
                 reuse,
                 lease: Some(lease),
                 truncated: Rc::clone(truncated),
+                broken: None,
             }))
         })
     }
 }
 
-/// Lets a connection run beside its requests, so that its end is noticed while it is idle.
-fn drive(dialled: Dialled) -> SendRequest<RequestBody> {
-    let Dialled { sender, connection } = dialled;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "an upstream connection ended early");
-        }
-    });
-    sender
+/// Makes a client's head, its fields cleaned already, one for an upstream.
+pub(super) fn outbound(parts: &Parts, body: RequestBody) -> Outbound {
+    let framing = match (body.is_none(), content_length(&parts.headers)) {
+        (true, _) => Framing::Empty,
+        (false, Some(length)) => Framing::Length(length),
+        (false, None) => Framing::Chunked,
+    };
+    Outbound {
+        method: parts.method.clone(),
+        head: request_head(&parts.method, &super::origin_form(&parts.uri), &parts.headers, framing),
+        framing,
+        body: (!body.is_none()).then_some(body),
+    }
 }
 
-/// Makes a client's head one for an upstream: origin-form, HTTP/1.1, framing as the body's.
-pub(super) fn outbound(mut parts: Parts, body: RequestBody) -> Request<RequestBody> {
-    parts.uri = super::origin_form(&parts.uri);
-    parts.version = Version::HTTP_11;
-    // hyper would send a body of unknown length on these as empty unless told.
-    let unsized_body = !body.is_none() && !parts.headers.contains_key(CONTENT_LENGTH);
-    if unsized_body && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    parts.extensions = http::Extensions::new();
-    Request::from_parts(parts, body)
-}
-
-/// A copy of a request that may be sent twice.
-struct Spare {
-    head: Request<()>,
-}
-
-impl Spare {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        if !request.body().is_none() || !request.method().is_idempotent() {
-            return None;
-        }
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.uri_mut() = request.uri().clone();
-        *head.headers_mut() = request.headers().clone();
-        Some(Self { head })
-    }
-
-    fn again(&self) -> Request<RequestBody> {
-        self.head.clone().map(|()| RequestBody::default())
-    }
+/// The one Content-Length of a head that was checked.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

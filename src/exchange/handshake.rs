@@ -1,17 +1,14 @@
 //! The upstream half of an upgrade: dial, ask, judge the answer. Not one byte of the client's
 //! beyond its head goes out before the 101.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::poll_fn;
 
-use http::response;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, response};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::dialling::{self, Attempts, Dialled};
+use super::dialling::{self, Attempts};
 use super::reply::Refusal;
 use super::request_body::RequestBody;
 use super::upgrade::UpgradeRequest;
@@ -19,6 +16,9 @@ use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::Lease;
+use crate::upstream::http1::{
+    AnswerBody, AnswerError, Connection, Framing, InFlight, is_interim, request_head,
+};
 
 /// What an upstream made of an upgrade.
 pub(super) enum Answer {
@@ -29,14 +29,14 @@ pub(super) enum Answer {
         /// The connection.
         stream: TcpStream,
         /// What the upstream sent right behind its 101.
-        read_ahead: Vec<u8>,
+        read_ahead: Bytes,
         /// The endpoint, counted as a tunnel.
         lease: Lease,
     },
     /// Any other answer, which is the client's to see.
     Declined {
         /// The answer.
-        response: Box<Response<Incoming>>,
+        response: Box<Response<AnswerBody>>,
         /// The endpoint, until the answer's body has ended.
         lease: Lease,
     },
@@ -51,106 +51,76 @@ pub(super) async fn open(
     worker: &Worker,
     way: Way<'_>,
     upgrade: &UpgradeRequest,
-    target: &Uri,
-    headers: HeaderMap,
+    target: &str,
+    headers: &HeaderMap,
 ) -> Result<Answer, Refusal> {
     let timeouts = &way.route.timeouts;
+    let head = request_head(&Method::GET, target, headers, Framing::Empty);
     let mut attempts = Attempts::default();
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
         if attempts.is_retry() {
             way.upstream.counters.at(worker.id).retries.inc();
         }
-        let dialled = match dialling::connect(worker, way.upstream, &lease, timeouts).await {
-            Ok(dialled) => dialled,
+        let connection = match dialling::connect(worker, way.upstream, &lease, timeouts).await {
+            Ok(connection) => connection,
             Err(failure) => {
                 attempts.failed(&lease, failure);
                 continue;
             }
         };
-        let request = handshake(target, headers.clone());
-        match timeout(timeouts.handshake, ask(dialled, request)).await {
+        match timeout(timeouts.handshake, ask(connection, head.clone())).await {
             Err(_) => {
                 return Err(Refusal::new(Failure::HandshakeTimeout)
                     .because("the upstream did not answer the upgrade in time"));
             }
-            Ok(Err(failure)) => {
+            Ok(Err(error)) => {
                 tracing::warn!(
                     upstream = &*way.upstream.name,
                     endpoint = lease.endpoint().label,
-                    cause = failure.label(),
+                    %error,
                     "an endpoint gave no answer to an upgrade"
                 );
-                attempts.failed(&lease, failure);
+                attempts.failed(&lease, dialling::blame(&error));
             }
             Ok(Ok(asked)) => return asked.judge(upgrade, lease),
         }
     }
 }
 
-fn handshake(target: &Uri, headers: HeaderMap) -> Request<RequestBody> {
-    let mut request = Request::new(RequestBody::default());
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = target.clone();
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
-    request
-}
-
 struct Asked {
-    response: Response<Incoming>,
-    connection:
-        hyper::client::conn::http1::Connection<hyper_util::rt::TokioIo<TcpStream>, RequestBody>,
+    head: Response<()>,
+    in_flight: InFlight<RequestBody>,
 }
 
-/// Sends the handshake and drives the connection in this task until an answer head is there.
-async fn ask(dialled: Dialled, request: Request<RequestBody>) -> Result<Asked, Failure> {
-    let Dialled { mut sender, mut connection } = dialled;
-    let response = {
-        let mut response = pin!(sender.send_request(request));
-        let mut ended = false;
-        poll_fn(|cx| {
-            if let Poll::Ready(response) = response.as_mut().poll(cx) {
-                return Poll::Ready(response);
-            }
-            if !ended && connection.poll_without_shutdown(cx).is_ready() {
-                ended = true;
-            }
-            response.as_mut().poll(cx)
-        })
-        .await
-    };
-    let response = response.map_err(|error| dialling::blame(&error))?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // hyper hands the socket over as soon as it is polled once more.
-        poll_fn(|cx| connection.poll_without_shutdown(cx))
-            .await
-            .map_err(|error| dialling::blame(&error))?;
+/// Sends the handshake and waits for the head of its answer.
+async fn ask(connection: Connection, head: Bytes) -> Result<Asked, AnswerError> {
+    let mut in_flight = InFlight::new(connection, Method::GET, head, None, Framing::Empty);
+    loop {
+        let head = poll_fn(|cx| in_flight.poll_head(cx)).await?;
+        if !is_interim(&head) {
+            return Ok(Asked { head, in_flight });
+        }
     }
-    Ok(Asked { response, connection })
 }
 
 impl Asked {
     fn judge(self, upgrade: &UpgradeRequest, lease: Lease) -> Result<Answer, Refusal> {
-        if self.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // The driver ends with the answer's body, or when that is dropped.
-            tokio::task::spawn_local(async move {
-                if let Err(error) = self.connection.await {
-                    tracing::debug!(%error, "an upstream connection ended early");
-                }
-            });
-            return Ok(Answer::Declined { response: Box::new(self.response), lease });
+        let Self { head, in_flight } = self;
+        if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let response = Box::new(head.map(|()| in_flight.into_body(false)));
+            return Ok(Answer::Declined { response, lease });
         }
-        let (head, _) = self.response.into_parts();
+        let (head, ()) = head.into_parts();
         upgrade.check(&head.headers).map_err(|what| {
             tracing::warn!(endpoint = lease.endpoint().label, "{what}");
             Refusal::new(Failure::BadUpgrade).because(what).closing()
         })?;
-        let parts = self.connection.into_parts();
+        let (stream, read_ahead) = in_flight.into_stream();
         Ok(Answer::Switched {
             head: Box::new(head),
-            stream: parts.io.into_inner(),
-            read_ahead: parts.read_buf.to_vec(),
+            stream,
+            read_ahead,
             lease: lease.into_tunnel(),
         })
     }

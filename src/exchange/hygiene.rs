@@ -2,10 +2,12 @@
 //! Bowline sets cannot be struck out by a peer's `Connection`.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
+
+use crate::fields::tokens;
 
 /// Fields of one hop, whether `Connection` names them or not.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -96,45 +98,6 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) -> Vec<HeaderName> {
     nominated
 }
 
-/// Makes an answer's framing say one thing: `chunked` alone, or one Content-Length (RFC 9112
-/// section 6.3). hyper would take more, and what it takes is not what a client behind us may.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn single_framing(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err("the upstream's answer has a transfer coding other than `chunked`");
-        }
-        if headers.contains_key(CONTENT_LENGTH) {
-            return Err("the upstream's answer has both Transfer-Encoding and Content-Length");
-        }
-        return Ok(());
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
-    let Some(first) = lengths.next() else { return Ok(()) };
-    if lengths.next().is_none() && is_number(first) {
-        return Ok(());
-    }
-    let mut all = headers
-        .get_all(CONTENT_LENGTH)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
-    let length = all.next().filter(|length| is_number(length)).unwrap_or_default();
-    if length.is_empty() || all.any(|other| other != length) {
-        return Err("the upstream's answer has a Content-Length that is not one number");
-    }
-    if let Ok(length) = HeaderValue::from_bytes(length) {
-        headers.insert(CONTENT_LENGTH, length);
-    }
-    Ok(())
-}
-
-fn is_number(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
-}
-
 /// Trailers that may cross: nothing that frames, routes or authenticates (RFC 9110 section 6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     let forbidden: Vec<HeaderName> = trailers
@@ -163,21 +126,6 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 pub(super) fn accept_trailers(headers: &mut HeaderMap) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(CONNECTION, HeaderValue::from_static("te"));
-}
-
-/// The tokens of a comma-separated field over all its lines, order kept, empty ones left out.
-pub(super) fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> + 'a {
-    headers
-        .get_all(name)
-        .iter()
-        // By bytes: one that is not text spoils its own element, not the whole line, and stands
-        // for an element that equals nothing.
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(|token| std::str::from_utf8(token.trim_ascii()).unwrap_or("\u{fffd}"))
-        .filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! A request body on its way to an upstream: streamed, bounded, timed, and held back until the
 //! upstream wants it when the client asked to wait (`Expect: 100-continue`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use super::hygiene::{ConnectionOptions, clean_trailers};
@@ -29,25 +26,23 @@ pub(super) struct BodyStory {
     pub(super) received: Cell<u64>,
     /// Why it broke off, if it did.
     pub(super) failure: Cell<Option<Failure>>,
-    /// All of it went through.
-    pub(super) finished: Cell<bool>,
     /// When a piece of it last went through.
     pub(super) moved: Cell<Option<Instant>>,
     /// It is the client's turn: the body waits for its next piece.
     pub(super) awaits_client: Cell<bool>,
-    /// The answer has ended, be it before the body.
-    over: Cell<bool>,
-    /// A body that waits for that.
-    unwanted: RefCell<Option<Waker>>,
+    /// The body waits for the upstream to say 100.
+    held: Cell<bool>,
 }
 
 impl BodyStory {
-    /// The answer has ended: a body that nobody wanted need not be kept any longer.
-    pub(super) fn answer_is_over(&self) {
-        self.over.set(true);
-        if let Some(body) = self.unwanted.take() {
-            body.wake();
-        }
+    /// The upstream said 100.
+    pub(super) fn proceed(&self) {
+        self.held.set(false);
+    }
+
+    /// Whether the upstream has not asked for the body that was promised.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
     }
 }
 
@@ -63,20 +58,10 @@ struct Streaming {
     silence: Duration,
     since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Closed until the upstream says 100.
-    gate: Option<Gate>,
+    /// While the body is held: for how long at most.
+    patience: Option<Pin<Box<Sleep>>>,
     /// What `Connection` said: trailers that it names end here too.
     options: ConnectionOptions,
-}
-
-#[derive(Debug)]
-enum Gate {
-    Closed {
-        opened: oneshot::Receiver<()>,
-        patience: Pin<Box<Sleep>>,
-    },
-    /// The answer came without a 100. The connection lives on only for the rest of that answer.
-    Unwanted,
 }
 
 /// Why a body broke off; the story tells the same to the answer.
@@ -94,7 +79,6 @@ impl RequestBody {
     ) -> (Self, Rc<BodyStory>) {
         let story = Rc::new(BodyStory::default());
         if incoming.is_end_stream() {
-            story.finished.set(true);
             return (Self(None), story);
         }
         let streaming = Streaming {
@@ -104,7 +88,7 @@ impl RequestBody {
             silence,
             since: Instant::now(),
             timer: None,
-            gate: None,
+            patience: None,
             options,
         };
         (Self(Some(Box::new(streaming))), story)
@@ -114,24 +98,14 @@ impl RequestBody {
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }
-}
 
-/// Holds the body of `request` back until the upstream answers it with 100.
-pub(super) fn await_continue(request: &mut Request<RequestBody>) {
-    let (open, opened) = oneshot::channel();
-    let Some(streaming) = &mut request.body_mut().0 else { return };
-    streaming.gate =
-        Some(Gate::Closed { opened, patience: Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)) });
-    // hyper wants a `Fn` that is Sync; the lock is never contended.
-    let open = Mutex::new(Some(open));
-    hyper::ext::on_informational(request, move |response| {
-        if response.status() == StatusCode::CONTINUE
-            && let Some(open) = open.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
-            // The body may be gone already: then nobody waits.
-            open.send(()).ok();
+    /// Holds the body back until the upstream answers its head with 100.
+    pub(super) fn await_continue(&mut self) {
+        if let Some(streaming) = &mut self.0 {
+            streaming.story.held.set(true);
+            streaming.patience = Some(Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)));
         }
-    });
+    }
 }
 
 impl Streaming {
@@ -140,27 +114,18 @@ impl Streaming {
         Poll::Ready(Some(Err(BodyBroken(failure))))
     }
 
-    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyBroken>> {
-        if let Some(Gate::Closed { opened, patience }) = &mut self.gate {
-            self.gate = match Pin::new(opened).poll(cx) {
-                Poll::Ready(Ok(())) => None,
-                // hyper lets the other end go with the answer's head.
-                Poll::Ready(Err(_)) => Some(Gate::Unwanted),
-                Poll::Pending => {
-                    ready!(patience.as_mut().poll(cx));
-                    None
-                }
-            };
+    /// Ready once the body may go out.
+    fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(patience) = &mut self.patience {
+            if self.story.is_held() {
+                // Whoever hears the 100 polls this again.
+                ready!(patience.as_mut().poll(cx));
+                self.story.proceed();
+            }
+            self.patience = None;
             self.since = Instant::now();
         }
-        if self.gate.is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.story.over.get() {
-            return Poll::Ready(Err(BodyBroken(Failure::ExpectationUnknown)));
-        }
-        self.story.unwanted.replace(Some(cx.waker().clone()));
-        Poll::Pending
+        Poll::Ready(())
     }
 
     /// Ready when the client was silent for too long.
@@ -180,9 +145,7 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        if let Err(unwanted) = ready!(self.poll_gate(cx)) {
-            return Poll::Ready(Some(Err(unwanted)));
-        }
+        ready!(self.poll_release(cx));
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         self.story.awaits_client.set(polled.is_pending());
         let frame = match polled {
@@ -190,10 +153,7 @@ impl Streaming {
                 ready!(self.poll_silence(cx));
                 return self.fail(Failure::RequestTimeout);
             }
-            Poll::Ready(None) => {
-                self.story.finished.set(true);
-                return Poll::Ready(None);
-            }
+            Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(_))) => return self.fail(Failure::BadRequest),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
@@ -214,9 +174,6 @@ impl Streaming {
             }
             Err(frame) => frame,
         };
-        if self.incoming.is_end_stream() {
-            self.story.finished.set(true);
-        }
         Poll::Ready(Some(Ok(frame)))
     }
 }

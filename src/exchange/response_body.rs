@@ -8,16 +8,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HeaderName;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::SendRequest;
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::account::Account;
 use super::front::Exchanging;
 use super::hygiene::clean_trailers;
-use super::request_body::{BodyStory, RequestBody};
 use super::worker::Worker;
 use crate::plan::KeepAlive;
 use crate::upstream::Lease;
+use crate::upstream::http1::{AnswerBody, AnswerError};
 
 /// A response body with the account that it closes when dropped.
 #[derive(Debug)]
@@ -39,23 +38,22 @@ enum Kind {
 /// A body that an upstream sends, with its way back to the pool.
 #[derive(Debug)]
 pub(super) struct FromUpstream {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: AnswerBody,
     /// The connection, when it may be used again after this body.
     pub(super) reuse: Option<Reuse>,
     /// Counted until the body has ended.
     pub(super) lease: Option<Lease>,
     /// Set when the body broke off: the client must not take it for whole.
     pub(super) truncated: Rc<Cell<bool>>,
+    /// It broke off, and what came before that is on its way to the client.
+    pub(super) broken: Option<AnswerError>,
 }
 
 /// What gives a connection back to its worker's pool.
 #[derive(Debug)]
 pub(super) struct Reuse {
     pub(super) worker: Rc<Worker>,
-    pub(super) sender: SendRequest<RequestBody>,
     pub(super) keep_alive: KeepAlive,
-    /// A connection with an unfinished request body is not idle.
-    pub(super) story: Rc<BodyStory>,
 }
 
 impl ResponseBody {
@@ -98,47 +96,45 @@ impl ResponseBody {
 
 impl FromUpstream {
     fn finish(&mut self) {
-        let lease = self.lease.take();
-        let Some(reuse) = self.reuse.take() else { return };
-        reuse.story.answer_is_over();
-        if let Some(lease) = lease
-            && reuse.story.finished.get()
+        if let (Some(lease), Some(reuse)) = (self.lease.take(), self.reuse.take())
+            && let Some(connection) = self.incoming.take_connection()
         {
-            reuse.worker.pool.put(lease.endpoint(), reuse.sender, reuse.keep_alive);
-        }
-    }
-}
-
-impl Drop for FromUpstream {
-    fn drop(&mut self) {
-        if let Some(reuse) = &self.reuse {
-            reuse.story.answer_is_over();
+            reuse.worker.pool.put(lease.endpoint(), connection, reuse.keep_alive);
         }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = AnswerError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Own(body) => body.take().map(|body| Ok(Frame::data(body))),
             Kind::Upstream(from) => {
-                let frame = ready!(Pin::new(&mut from.incoming).poll_frame(cx));
-                match &frame {
-                    Some(Err(_)) => {
+                if let Some(error) = from.broken.take() {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                match ready!(Pin::new(&mut from.incoming).poll_frame(cx)) {
+                    Some(Err(error)) => {
                         from.truncated.set(true);
                         from.reuse = None;
+                        from.broken = Some(error);
+                        // hyper throws away what it has not written when a body fails: first that.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
-                    Some(Ok(_)) if !from.incoming.is_end_stream() => {}
-                    _ => from.finish(),
+                    frame => {
+                        if from.incoming.is_end_stream() {
+                            from.finish();
+                        }
+                        frame
+                    }
                 }
-                frame
             }
         };
         if this.is_end_stream()

@@ -21,7 +21,7 @@ use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
 use super::reply::{self, Refusal};
-use super::request_body::{self, RequestBody};
+use super::request_body::RequestBody;
 use super::response_body::{FromUpstream, ResponseBody};
 use super::timer::LazyTimer;
 use super::upgrade::UpgradeRequest;
@@ -209,10 +209,8 @@ impl Conversation {
         mut checked: Checked,
         account: &mut Account,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let too_large = |limit| {
-            let length = checked.parts.headers.get(http::header::CONTENT_LENGTH)?;
-            (length.to_str().ok()?.parse::<u64>().ok()? > limit).then_some(limit)
-        };
+        let length = forward::content_length(&checked.parts.headers);
+        let too_large = |limit| (length? > limit).then_some(limit);
         if let Some(limit) = way.route.max_body.and_then(too_large) {
             return Err(Refusal::new(Failure::BodyTooLarge)
                 .because(format!("the body is over {limit} bytes"))
@@ -223,23 +221,21 @@ impl Conversation {
         if trailers {
             hygiene::accept_trailers(&mut parts.headers);
         }
-        let (body, story) =
+        let (mut body, story) =
             RequestBody::new(body, way.route.max_body, way.route.timeouts.body, options);
         account.story = Some(Rc::clone(&story));
-        let mut request = forward::outbound(parts, body);
         if head.expects_continue {
-            request_body::await_continue(&mut request);
+            body.await_continue();
         }
-        let mut forwarded =
-            forward::forward(&self.worker, &self.timer, way, request, &story).await?;
+        let request = forward::outbound(&parts, body);
+        let forwarded = forward::forward(&self.worker, &self.timer, way, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint()));
         if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for one: not a tunnel, not an answer (H-2, hyper takes any 101).
+            // Nobody asked for one: not a tunnel, not an answer (H-2).
             return Err(Refusal::new(Failure::BadUpgrade)
                 .because("the upstream switched protocols without being asked")
                 .closing());
         }
-        hygiene::single_framing(forwarded.response.headers_mut()).map_err(bad_answer)?;
         let mut response = forwarded.into_response(&self.worker, way, &self.truncated);
         clean_answer(&mut response);
         Ok(response)
@@ -263,15 +259,14 @@ impl Conversation {
         UpgradeRequest::ask(&mut parts.headers);
         let target = super::origin_form(&parts.uri);
         let client = self.origin.client(&parts.headers, &generation.plan.trusted);
-        let answer = handshake::open(&self.worker, way, &upgrade, &target, parts.headers).await;
+        let answer = handshake::open(&self.worker, way, &upgrade, &target, &parts.headers).await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(UpgradeOutcome::Failed);
                 Err(refusal)
             }
-            Ok(Answer::Declined { mut response, lease }) => {
+            Ok(Answer::Declined { response, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Declined);
-                hygiene::single_framing(response.headers_mut()).map_err(bad_answer)?;
                 account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
                 let mut response = response.map(|incoming| {
                     ResponseBody::upstream(Box::new(FromUpstream {
@@ -279,6 +274,7 @@ impl Conversation {
                         reuse: None,
                         lease: Some(lease),
                         truncated: Rc::clone(&self.truncated),
+                        broken: None,
                     }))
                 });
                 clean_answer(&mut response);
@@ -298,7 +294,7 @@ impl Conversation {
                     way,
                     client,
                     stream,
-                    read_ahead,
+                    read_ahead.into(),
                     lease,
                     account,
                     response.headers(),
@@ -356,16 +352,6 @@ fn clean_answer(response: &mut Response<ResponseBody>) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
     *response.version_mut() = http::Version::HTTP_11;
-    // hyper keeps its own notes here (header case, the reason phrase); only the reason is wanted.
-    let reason = response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
-    response.extensions_mut().clear();
-    if let Some(reason) = reason {
-        response.extensions_mut().insert(reason);
-    }
-}
-
-fn bad_answer(what: &'static str) -> Refusal {
-    Refusal::new(Failure::BadResponse).because(what)
 }
 
 /// An answer that takes its account with it.

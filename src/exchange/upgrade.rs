@@ -8,9 +8,10 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
-use super::hygiene::{ConnectionOptions, tokens};
+use super::hygiene::ConnectionOptions;
 use super::reply::Refusal;
 use crate::error::Failure;
+use crate::fields::{is_token, tokens};
 use crate::websocket;
 
 /// A client's WebSocket handshake, whole and correct. Nothing later looks at these headers again.
@@ -193,12 +194,6 @@ fn extensions(headers: &HeaderMap) -> Option<Vec<String>> {
         }
     }
     Some(names)
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use arc_swap::cache::Cache;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::request_body::RequestBody;
 use crate::generation::Generation;
 use crate::telemetry::{Metrics, WorkerShard};
 use crate::tunnel::Roster;
@@ -32,7 +31,7 @@ pub struct Worker {
     /// The drain has begun, and this worker knows.
     draining: Cell<bool>,
     bell: Notify,
-    pub(super) pool: Pool<RequestBody>,
+    pub(super) pool: Pool,
     current: RefCell<Current>,
     tunnels_begun: Cell<u64>,
 }

@@ -2,53 +2,41 @@
 
 use std::cell::RefCell;
 
-use hyper::body::Body;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::Endpoint;
+use super::http1::Connection;
 use crate::plan::KeepAlive;
 
 /// Idle connections by endpoint id, the one used last on top.
-#[derive(Debug)]
-pub struct Pool<B> {
-    idle: RefCell<Vec<Vec<Idle<B>>>>,
+#[derive(Debug, Default)]
+pub struct Pool {
+    idle: RefCell<Vec<Vec<Idle>>>,
 }
 
 #[derive(Debug)]
-struct Idle<B> {
-    sender: SendRequest<B>,
+struct Idle {
+    connection: Connection,
     until: Instant,
 }
 
-impl<B: Body + 'static> Pool<B> {
+impl Pool {
     /// A connection that can take a request now, the most recently used first.
-    pub fn take(&self, endpoint: &Endpoint) -> Option<SendRequest<B>> {
+    pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(endpoint.id)?;
-        let mut busy = None;
         let now = Instant::now();
-        let found = loop {
-            match idle.pop() {
-                None => break None,
-                // The sweep comes round only now and then.
-                Some(one) if one.until <= now => {}
-                Some(one) if one.sender.is_ready() => break Some(one.sender),
-                Some(one) if one.sender.is_closed() => {}
-                // Still sending a body that its answer did not wait for. One such is kept; more
-                // would make this a search.
-                Some(one) => busy = Some(one),
+        while let Some(one) = idle.pop() {
+            // The sweep comes round only now and then.
+            if one.until > now && one.connection.is_quiet() {
+                return Some(one.connection);
             }
-        };
-        idle.extend(busy);
-        found
+        }
+        None
     }
 
     /// Keeps a connection whose exchange is over.
-    pub fn put(&self, endpoint: &Endpoint, sender: SendRequest<B>, keep: KeepAlive) {
-        if sender.is_closed() {
-            return;
-        }
+    pub fn put(&self, endpoint: &Endpoint, connection: Connection, keep: KeepAlive) {
         let mut pools = self.idle.borrow_mut();
         if pools.len() <= endpoint.id {
             pools.resize_with(endpoint.id.saturating_add(1), Vec::new);
@@ -57,14 +45,14 @@ impl<B: Body + 'static> Pool<B> {
             && idle.len() < keep.max
             && let Some(until) = Instant::now().checked_add(keep.idle)
         {
-            idle.push(Idle { sender, until });
+            idle.push(Idle { connection, until });
         }
     }
 
     /// Closes what was idle for too long or was closed by its upstream.
     pub fn sweep(&self, now: Instant) {
         for idle in self.idle.borrow_mut().iter_mut() {
-            idle.retain(|one| one.until > now && !one.sender.is_closed());
+            idle.retain(|one| one.until > now && one.connection.is_quiet());
             idle.shrink_to_fit();
         }
     }
@@ -72,11 +60,5 @@ impl<B: Body + 'static> Pool<B> {
     /// Closes all.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
-    }
-}
-
-impl<B> Default for Pool<B> {
-    fn default() -> Self {
-        Self { idle: RefCell::default() }
     }
 }
