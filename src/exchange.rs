@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod handshake;
 mod head;
 mod hygiene;
+mod outbound_fields;
 mod preview;
 mod reply;
 mod request_body;

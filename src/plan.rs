@@ -41,6 +41,8 @@ pub struct Plan {
     pub trusted: TrustedProxies,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
+    /// What it adds to the `Via` of an HTTP/1.1 message.
+    pub via: HeaderValue,
     /// Which forwarding headers upstreams get.
     pub forwarded: config::Forwarded,
     /// From SIGTERM to the last cut.
@@ -65,12 +67,15 @@ impl Plan {
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
         let listeners = listener::build_all(config, folder, mistakes);
+        let pseudonym = pseudonym(config, mistakes);
         Self {
             routes: Routes::new(routes),
             admin: admin(config, &listeners, mistakes),
             listeners,
             trusted: TrustedProxies::build(config, mistakes),
-            pseudonym: pseudonym(config, mistakes),
+            via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
+                .unwrap_or_else(|_| pseudonym.clone()),
+            pseudonym,
             forwarded: config.forwarded.unwrap_or_default(),
             drain: config.drain.timeout.map_or(Duration::from_secs(30), |time| time.0),
             workers: workers(config, &root, mistakes),

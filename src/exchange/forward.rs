@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::dialling::{self, Attempts};
+use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
 use super::request_body::{BodyStory, RequestBody};
 use super::response_body::{FromUpstream, ResponseBody, Reuse};
@@ -208,16 +209,22 @@ impl Forwarded {
     }
 }
 
-/// Makes a client's head, its fields cleaned already, one for an upstream.
-pub(super) fn outbound(parts: &Parts, body: RequestBody) -> Outbound {
-    let framing = match (body.is_none(), content_length(&parts.headers)) {
+/// A request with these fields, `length` being their Content-Length.
+pub(super) fn outbound(
+    parts: &Parts,
+    fields: &OutboundFields,
+    length: Option<u64>,
+    body: RequestBody,
+) -> Outbound {
+    let framing = match (body.is_none(), length) {
         (true, _) => Framing::Empty,
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::Chunked,
     };
+    let target = super::origin_form(&parts.uri);
     Outbound {
         method: parts.method.clone(),
-        head: request_head(&parts.method, &super::origin_form(&parts.uri), &parts.headers, framing),
+        head: request_head(&parts.method, &target, fields.iter(), framing),
         framing,
         body: (!body.is_none()).then_some(body),
     }

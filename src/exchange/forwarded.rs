@@ -7,8 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{FORWARDED, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::hygiene::remove_all;
+use super::outbound_fields::OutboundFields;
 use crate::config;
-use crate::plan::TrustedProxies;
+use crate::plan::{Plan, TrustedProxies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -21,26 +23,19 @@ pub(super) struct Origin {
     pub(super) peer: SocketAddr,
     /// Whether the connection is TLS.
     pub(super) tls: bool,
+    /// Its address as a field's value.
     address: HeaderValue,
-    element: String,
 }
 
 impl Origin {
     /// Notes a connection's other end.
     pub(super) fn new(peer: SocketAddr, tls: bool) -> Self {
         let ip = peer.ip().to_canonical();
-        let proto = if tls { "https" } else { "http" };
-        let node = match ip {
-            IpAddr::V4(ip) => ip.to_string(),
-            // RFC 7239 section 6: IPv6 is bracketed and therefore quoted.
-            IpAddr::V6(ip) => format!("\"[{ip}]\""),
-        };
         Self {
             peer: SocketAddr::new(ip, peer.port()),
             tls,
-            address: HeaderValue::from_str(&ip.to_string())
+            address: HeaderValue::try_from(ip.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            element: format!("for={node};proto={proto}"),
         }
     }
 
@@ -66,14 +61,13 @@ impl Origin {
     /// Sets the forwarding headers of a request to `authority`.
     pub(super) fn apply(
         &self,
-        headers: &mut HeaderMap,
+        fields: &mut OutboundFields,
         authority: &str,
         kind: config::Forwarded,
         trusted: &TrustedProxies,
     ) {
-        let trusted = trusted.contains(self.peer.ip());
-        if !trusted {
-            drop_forged(headers);
+        if !trusted.contains(self.peer.ip()) {
+            drop_forged(&mut fields.said);
         }
         let (x, rfc7239) = match kind {
             config::Forwarded::Both => (true, true),
@@ -82,27 +76,36 @@ impl Origin {
             config::Forwarded::None => (false, false),
         };
         if x {
-            append(headers, X_FORWARDED_FOR, &self.address);
-            let proto = if self.tls { "https" } else { "http" };
-            let proto = headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+            fields.append(X_FORWARDED_FOR, self.address.clone());
+            let said =
+                fields.or_add(X_FORWARDED_PROTO, || Some(HeaderValue::from_static(self.scheme())));
             // Some proxies say `ws`; frameworks know two schemes.
-            if proto.as_bytes().eq_ignore_ascii_case(b"ws") {
-                *proto = HeaderValue::from_static("http");
-            } else if proto.as_bytes().eq_ignore_ascii_case(b"wss") {
-                *proto = HeaderValue::from_static("https");
+            match said {
+                Some(proto) if proto.as_bytes().eq_ignore_ascii_case(b"ws") => {
+                    *proto = HeaderValue::from_static("http");
+                }
+                Some(proto) if proto.as_bytes().eq_ignore_ascii_case(b"wss") => {
+                    *proto = HeaderValue::from_static("https");
+                }
+                _ => {}
             }
-            if let Ok(host) = HeaderValue::from_str(authority) {
-                headers.entry(X_FORWARDED_HOST).or_insert(host);
-            }
+            fields.or_add(X_FORWARDED_HOST, || HeaderValue::from_str(authority).ok());
         }
         if rfc7239 && let Some(element) = self.element(authority) {
-            append(headers, FORWARDED, &element);
+            fields.append(FORWARDED, element);
         }
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
     fn element(&self, authority: &str) -> Option<HeaderValue> {
-        let mut element = String::with_capacity(self.element.len() + authority.len() + 8);
-        element.push_str(&self.element);
+        let mut element = String::with_capacity(64 + authority.len());
+        // RFC 7239 section 6: IPv6 is bracketed and therefore quoted.
+        let (open, close) = if self.peer.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+        let address = self.address.to_str().unwrap_or("unknown");
+        write!(element, "for={open}{address}{close};proto={}", self.scheme()).ok();
         if !authority.is_empty() {
             // A host with a port or brackets is no token: always quote. An authority that passed
             // the head's check holds no quote and no backslash.
@@ -113,37 +116,20 @@ impl Origin {
 }
 
 /// Adds Bowline to Via (RFC 9110 section 7.6.3).
-pub(super) fn pass_via(headers: &mut HeaderMap, received: Version, pseudonym: &HeaderValue) {
-    let version: &[u8] = if received == Version::HTTP_10 { b"1.0 " } else { b"1.1 " };
-    let element = [version, pseudonym.as_bytes()].concat();
-    if let Ok(element) = HeaderValue::from_maybe_shared(bytes::Bytes::from(element)) {
-        append(headers, VIA, &element);
-    }
-}
-
-/// One list on one line: several lines of a list field are one list.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, element.clone());
-        return;
-    }
-    let mut list = Vec::new();
-    for line in headers.get_all(&name) {
-        list.extend_from_slice(line.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element.as_bytes());
-    if let Ok(list) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
-        headers.insert(name, list);
+pub(super) fn pass_via(fields: &mut OutboundFields, received: Version, plan: &Plan) {
+    let element = match received {
+        Version::HTTP_10 => {
+            HeaderValue::try_from([b"1.0 ", plan.pseudonym.as_bytes()].concat()).ok()
+        }
+        _ => Some(plan.via.clone()),
+    };
+    if let Some(element) = element {
+        fields.append(VIA, element);
     }
 }
 
 fn drop_forged(headers: &mut HeaderMap) {
-    let forged: Vec<HeaderName> =
-        headers.keys().filter(|name| claims_origin(name)).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
+    remove_all(headers, claims_origin);
 }
 
 /// Names that tell an application who the client is, and the spellings that frameworks take for

@@ -4,11 +4,12 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, response};
+use http::{Method, Response, StatusCode, response};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::dialling::{self, Attempts};
+use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
 use super::request_body::RequestBody;
 use super::upgrade::UpgradeRequest;
@@ -42,7 +43,7 @@ pub(super) enum Answer {
     },
 }
 
-/// Asks `way`'s upstream for the upgrade, one endpoint after another until one answers. `headers`
+/// Asks `way`'s upstream for the upgrade, one endpoint after another until one answers. `fields`
 /// are those of the handshake as the upstream shall see them.
 ///
 /// # Errors
@@ -52,10 +53,10 @@ pub(super) async fn open(
     way: Way<'_>,
     upgrade: &UpgradeRequest,
     target: &str,
-    headers: &HeaderMap,
+    fields: &OutboundFields,
 ) -> Result<Answer, Refusal> {
     let timeouts = &way.route.timeouts;
-    let head = request_head(&Method::GET, target, headers, Framing::Empty);
+    let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     let mut attempts = Attempts::default();
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;

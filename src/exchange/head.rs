@@ -147,13 +147,20 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
 
 /// An empty Host is legal (RFC 9110 section 7.2) and reaches only routes without a host.
 fn is_authority(host: &str) -> bool {
-    host.is_empty()
+    is_plain(host)
         || (!host.contains('@')
             && host.parse::<Authority>().is_ok_and(|authority| {
                 // The parser takes any text for a port.
                 let port = host.strip_prefix(authority.host());
                 !authority.host().is_empty() && port.is_some_and(is_port)
             }))
+}
+
+/// Most hosts are names or IPv4 addresses, which need no parser.
+fn is_plain(host: &str) -> bool {
+    let of_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+    let name = host.bytes().take_while(of_name).count();
+    host.is_empty() || (name > 0 && host.get(name..).is_some_and(is_port))
 }
 
 /// Nothing, or a colon and a port, which may be empty (RFC 3986 section 3.2.3).

@@ -1,26 +1,26 @@
 //! Headers that end here. Hop-by-hop fields never cross (RFC 9110 section 7.6.1), and what
 //! Bowline sets cannot be struck out by a peer's `Connection`.
 
-use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderName, TE, TRAILER};
 use http::{HeaderMap, HeaderValue};
 
 use crate::fields::tokens;
 
 /// Fields of one hop, whether `Connection` names them or not.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    PROXY_AUTHORIZATION,
-    PROXY_AUTHENTICATE,
-];
+fn is_of_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+    )
+}
 
 /// Fields that routing, framing, guards and the handshake stand on. A `Connection` that names one
 /// asks for a request that means one thing here and another behind us: refused.
@@ -82,7 +82,13 @@ impl ConnectionOptions {
 
 /// Removes the fields of one hop, those that its `Connection` nominated among them.
 fn remove_hop(headers: &mut HeaderMap, nominated: &[HeaderName]) {
-    for name in HOP_BY_HOP.iter().chain(nominated) {
+    remove_all(headers, |name| is_of_one_hop(name.as_str()) || nominated.contains(name));
+}
+
+/// Removes what goes. One look at each name that is there: most heads have none or one of them.
+pub(super) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -100,26 +106,19 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) -> Vec<HeaderName> {
 
 /// Trailers that may cross: nothing that frames, routes or authenticates (RFC 9110 section 6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    let forbidden: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| {
-            HOP_BY_HOP.contains(name)
-                || is_end_to_end(name.as_str())
-                || **name == TRAILER
-                || matches!(
-                    name.as_str(),
-                    "set-cookie"
-                        | "content-type"
-                        | "content-encoding"
-                        | "content-range"
-                        | "www-authenticate"
-                )
-        })
-        .cloned()
-        .collect();
-    for name in forbidden {
-        trailers.remove(name);
-    }
+    remove_all(trailers, |name| {
+        is_of_one_hop(name.as_str())
+            || is_end_to_end(name.as_str())
+            || *name == TRAILER
+            || matches!(
+                name.as_str(),
+                "set-cookie"
+                    | "content-type"
+                    | "content-encoding"
+                    | "content-range"
+                    | "www-authenticate"
+            )
+    });
 }
 
 /// Says that the sender takes trailers; the one value of TE that may cross.

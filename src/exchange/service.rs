@@ -20,6 +20,7 @@ use super::front::Turn;
 use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
+use super::outbound_fields::OutboundFields;
 use super::reply::{self, Refusal};
 use super::request_body::RequestBody;
 use super::response_body::{FromUpstream, ResponseBody};
@@ -190,16 +191,17 @@ impl Conversation {
         }
     }
 
-    /// Makes a request's head one for the upstream. Returns whether the client takes trailers.
-    fn rewrite(&self, generation: &Snapshot, checked: &mut Checked) -> bool {
+    /// Makes a client's fields those for the upstream. Returns with them whether the client takes
+    /// trailers.
+    fn rewrite(&self, generation: &Snapshot, checked: &mut Checked) -> (OutboundFields, bool) {
         let plan = &generation.plan;
         let Checked { parts, judged: Judged { head, options, .. }, .. } = checked;
-        let headers = &mut parts.headers;
-        let trailers = options.strip(headers);
-        self.origin.apply(headers, &head.authority, plan.forwarded, &plan.trusted);
-        forwarded::pass_via(headers, parts.version, &plan.pseudonym);
-        head.put_host(headers);
-        trailers
+        let mut fields = OutboundFields::new(std::mem::take(&mut parts.headers));
+        let trailers = options.strip(&mut fields.said);
+        self.origin.apply(&mut fields, &head.authority, plan.forwarded, &plan.trusted);
+        forwarded::pass_via(&mut fields, parts.version, plan);
+        head.put_host(&mut fields.said);
+        (fields, trailers)
     }
 
     async fn forward(
@@ -216,10 +218,10 @@ impl Conversation {
                 .because(format!("the body is over {limit} bytes"))
                 .closing());
         }
-        let trailers = self.rewrite(generation, &mut checked);
-        let Checked { mut parts, body, judged: Judged { head, options, .. } } = checked;
+        let (mut fields, trailers) = self.rewrite(generation, &mut checked);
+        let Checked { parts, body, judged: Judged { head, options, .. } } = checked;
         if trailers {
-            hygiene::accept_trailers(&mut parts.headers);
+            hygiene::accept_trailers(&mut fields.said);
         }
         let (mut body, story) =
             RequestBody::new(body, way.route.max_body, way.route.timeouts.body, options);
@@ -227,7 +229,7 @@ impl Conversation {
         if head.expects_continue {
             body.await_continue();
         }
-        let request = forward::outbound(&parts, body);
+        let request = forward::outbound(&parts, &fields, length, body);
         let forwarded = forward::forward(&self.worker, &self.timer, way, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint()));
         if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -253,13 +255,13 @@ impl Conversation {
             counters.count_upgrade(UpgradeOutcome::Refused);
             return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
         }
-        self.rewrite(generation, &mut checked);
-        let Checked { mut parts, judged: Judged { upgrade, .. }, .. } = checked;
+        let client = self.origin.client(&checked.parts.headers, &generation.plan.trusted);
+        let (mut fields, _) = self.rewrite(generation, &mut checked);
+        let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
-        UpgradeRequest::ask(&mut parts.headers);
+        UpgradeRequest::ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
-        let client = self.origin.client(&parts.headers, &generation.plan.trusted);
-        let answer = handshake::open(&self.worker, way, &upgrade, &target, &parts.headers).await;
+        let answer = handshake::open(&self.worker, way, &upgrade, &target, &fields).await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(UpgradeOutcome::Failed);

@@ -22,6 +22,32 @@ fn peer(ip: &str) -> Origin {
     Origin::new(SocketAddr::new(ip.parse().unwrap(), 4711), false)
 }
 
+/// Applies an origin, and puts what it adds beside what was said.
+fn applied(
+    origin: &Origin,
+    headers: &mut HeaderMap,
+    authority: &str,
+    kind: Forwarded,
+    trusted: &TrustedProxies,
+) {
+    let mut fields = OutboundFields::new(std::mem::take(headers));
+    origin.apply(&mut fields, authority, kind, trusted);
+    merge(&fields, headers);
+}
+
+fn passed(headers: &mut HeaderMap, received: Version, via: &str) {
+    let mut fields = OutboundFields::new(std::mem::take(headers));
+    let (config, mut mistakes) = config::parse("test", &format!("via: {via}\n"), &|_| None);
+    pass_via(&mut fields, received, &Plan::build(&config, Path::new(""), &mut mistakes));
+    merge(&fields, headers);
+}
+
+fn merge(fields: &OutboundFields, headers: &mut HeaderMap) {
+    for (name, value) in fields.iter() {
+        headers.append(name, value.clone());
+    }
+}
+
 fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -46,7 +72,7 @@ fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
 #[test]
 fn the_upstream_learns_address_scheme_and_host() {
     let mut set = HeaderMap::new();
-    peer("192.0.2.1").apply(&mut set, "chat.example:8080", Forwarded::Both, &trusted(""));
+    applied(&peer("192.0.2.1"), &mut set, "chat.example:8080", Forwarded::Both, &trusted(""));
     assert_eq!(
         set,
         headers(&[
@@ -58,7 +84,7 @@ fn the_upstream_learns_address_scheme_and_host() {
     );
     let secure = Origin::new("[2001:db8::1]:9".parse().unwrap(), true);
     let mut set = HeaderMap::new();
-    secure.apply(&mut set, "", Forwarded::Both, &trusted(""));
+    applied(&secure, &mut set, "", Forwarded::Both, &trusted(""));
     assert_eq!(all(&set, "x-forwarded-for"), ["2001:db8::1"]);
     assert_eq!(all(&set, "x-forwarded-proto"), ["https"]);
     assert_eq!(all(&set, "forwarded"), ["for=\"[2001:db8::1]\";proto=https"]);
@@ -67,7 +93,7 @@ fn the_upstream_learns_address_scheme_and_host() {
 #[test]
 fn an_ipv4_client_of_an_ipv6_socket_is_told_as_ipv4() {
     let mut set = HeaderMap::new();
-    peer("::ffff:192.0.2.1").apply(&mut set, "", Forwarded::XForwarded, &trusted(""));
+    applied(&peer("::ffff:192.0.2.1"), &mut set, "", Forwarded::XForwarded, &trusted(""));
     assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.1"]);
 }
 
@@ -80,7 +106,7 @@ fn each_kind_sets_its_own_headers_and_no_other() {
         (Forwarded::None, false, false),
     ] {
         let mut set = headers(&[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
-        peer("192.0.2.1").apply(&mut set, "a.example", kind, &trusted(""));
+        applied(&peer("192.0.2.1"), &mut set, "a.example", kind, &trusted(""));
         assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.1"][..usize::from(x)], "{kind:?}");
         assert_eq!(set.contains_key("forwarded"), rfc7239, "{kind:?}");
         assert!(!format!("{set:?}").contains("6.6.6.6"), "{kind:?}");
@@ -118,7 +144,7 @@ fn every_spelling_of_a_claim_is_dropped_from_a_stranger_and_nothing_beside() {
     for name in claims.iter().chain(&others) {
         set.insert(HeaderName::from_static(name), HeaderValue::from_static("6.6.6.6"));
     }
-    peer("192.0.2.1").apply(&mut set, "", Forwarded::None, &trusted("10.0.0.0/8"));
+    applied(&peer("192.0.2.1"), &mut set, "", Forwarded::None, &trusted("10.0.0.0/8"));
     let mut left: Vec<&str> = set.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, others);
@@ -133,7 +159,7 @@ fn a_trusted_proxys_list_is_continued_on_one_line() {
         ("x-forwarded-host", "outside.example"),
         ("forwarded", "for=192.0.2.7"),
     ]);
-    peer("10.0.0.1").apply(&mut set, "inside", Forwarded::Both, &trusted("10.0.0.0/8"));
+    applied(&peer("10.0.0.1"), &mut set, "inside", Forwarded::Both, &trusted("10.0.0.0/8"));
     assert_eq!(all(&set, "x-forwarded-for"), ["192.0.2.7, 10.0.0.9, 10.0.0.1"]);
     assert_eq!(all(&set, "x-forwarded-proto"), ["https"]);
     assert_eq!(all(&set, "x-forwarded-host"), ["outside.example"]);
@@ -144,7 +170,7 @@ fn a_trusted_proxys_list_is_continued_on_one_line() {
 fn the_scheme_is_http_or_https_and_never_ws() {
     for (said, told) in [("ws", "http"), ("WSS", "https"), ("https", "https"), ("http", "http")] {
         let mut set = headers(&[("x-forwarded-proto", said)]);
-        peer("10.0.0.1").apply(&mut set, "", Forwarded::XForwarded, &trusted("10.0.0.0/8"));
+        applied(&peer("10.0.0.1"), &mut set, "", Forwarded::XForwarded, &trusted("10.0.0.0/8"));
         assert_eq!(all(&set, "x-forwarded-proto"), [told], "{said}");
     }
 }
@@ -183,10 +209,10 @@ fn the_client_is_the_first_from_the_right_that_no_trusted_proxy_is() {
 #[test]
 fn via_says_which_version_came_in_and_continues_the_list() {
     let mut set = HeaderMap::new();
-    pass_via(&mut set, Version::HTTP_11, &HeaderValue::from_static("bowline"));
+    passed(&mut set, Version::HTTP_11, "bowline");
     assert_eq!(all(&set, "via"), ["1.1 bowline"]);
     let mut set = headers(&[("via", "1.1 a"), ("via", "1.0 b (caf\u{e9})")]);
-    pass_via(&mut set, Version::HTTP_10, &HeaderValue::from_static("edge"));
+    passed(&mut set, Version::HTTP_10, "edge");
     assert_eq!(set.get_all("via").iter().count(), 1);
     assert_eq!(set.get("via").unwrap().as_bytes(), latin1("1.1 a, 1.0 b (caf\u{e9}), 1.0 edge"));
 }
@@ -220,8 +246,8 @@ proptest! {
         // The order of an exchange: what was of the hop goes, then Bowline says its own.
         let options = ConnectionOptions::read(&request).unwrap();
         options.strip(&mut request);
-        peer("192.0.2.1").apply(&mut request, host, Forwarded::Both, &trusted(""));
-        pass_via(&mut request, Version::HTTP_11, &HeaderValue::from_static("bowline"));
+        applied(&peer("192.0.2.1"), &mut request, host, Forwarded::Both, &trusted(""));
+        passed(&mut request, Version::HTTP_11, "bowline");
         let head = Head {
             authority: host.to_owned(),
             host: String::new(),

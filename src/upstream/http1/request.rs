@@ -1,7 +1,8 @@
 //! A request head as bytes (RFC 9112 section 3).
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::HeaderName;
+use http::{HeaderValue, Method};
 
 /// How the end of a request's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +15,22 @@ pub enum Framing {
     Chunked,
 }
 
-/// The head of a request for `target` in origin-form. `headers` hold no field of another hop;
+/// The head of a request for `target` in origin-form. `fields` hold none of another hop;
 /// `Transfer-Encoding` is added here and nowhere else.
-pub fn request_head(method: &Method, target: &str, headers: &HeaderMap, framing: Framing) -> Bytes {
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let line = method.as_str().len() + target.len() + " HTTP/1.1\r\n\r\n ".len();
-    let mut head = Vec::with_capacity(line + fields.sum::<usize>() + CHUNKED.len());
+pub fn request_head<'a>(
+    method: &Method,
+    target: &str,
+    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    framing: Framing,
+) -> Bytes {
+    const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
+    // Room for most heads, and of a size that allocators have at hand.
+    let mut head = Vec::with_capacity(1024);
     head.extend_from_slice(method.as_str().as_bytes());
     head.push(b' ');
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(&mut head, headers);
+    write_fields(&mut head, fields);
     if framing == Framing::Chunked {
         head.extend_from_slice(CHUNKED);
     }
@@ -32,11 +38,12 @@ pub fn request_head(method: &Method, target: &str, headers: &HeaderMap, framing:
     head.into()
 }
 
-const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
-
-/// Field lines; a [`HeaderMap`] holds nothing that could end one early.
-pub(super) fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
-    for (name, value) in headers {
+/// Field lines; names and values hold nothing that could end one early.
+pub(super) fn write_fields<'a>(
+    out: &mut Vec<u8>,
+    fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) {
+    for (name, value) in fields {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
@@ -46,7 +53,7 @@ pub(super) fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::HeaderMap;
 
     use super::*;
 
@@ -56,7 +63,7 @@ mod tests {
         headers.insert("host", HeaderValue::from_static("a.example"));
         headers.append("x", HeaderValue::from_static("1"));
         headers.append("x", HeaderValue::from_static(""));
-        let head = |framing| request_head(&Method::GET, "/p?q", &headers, framing);
+        let head = |framing| request_head(&Method::GET, "/p?q", headers.iter(), framing);
         let fields = "GET /p?q HTTP/1.1\r\nhost: a.example\r\nx: 1\r\nx: \r\n";
         assert_eq!(head(Framing::Empty), format!("{fields}\r\n"));
         assert_eq!(head(Framing::Length(3)), format!("{fields}\r\n"));
