@@ -93,10 +93,11 @@ pub async fn serve<S: ClientStream>(
             // A task of its own: this one's future is as large as all of HTTP.
             tokio::task::spawn_local(pending.begin(client, admission));
         }
-        (Ok(()), None) => linger(stream).await,
+        // Boxed, or every connection's task would be as large as its end.
+        (Ok(()), None) => Box::pin(linger(stream)).await,
         (Err(error), _) => {
             let said_something = !read_buf.is_empty();
-            failed(stream, &error, said_something, &conversation).await;
+            Box::pin(failed(stream, &error, said_something, &conversation)).await;
         }
     }
 }
