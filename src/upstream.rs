@@ -18,7 +18,7 @@ use crate::config::Balance;
 use crate::plan::{self, KeepAlive};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
-pub use self::dial::{DialError, KEEP_ALIVE, dial, keep_alive};
+pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
 pub use self::endpoint::Endpoint;
 pub use self::lease::Lease;
 pub use self::pool::Pool;

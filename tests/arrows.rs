@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields"]),
@@ -47,6 +47,8 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ),
     ("cli", &["accept", "config", "exchange", "plan", "server", "telemetry"]),
     ("main", &["cli"]),
+    // The program's alone.
+    ("allocator", &[]),
 ];
 
 /// The design's own words, so that a generous line above cannot unsay them.

@@ -308,7 +308,7 @@ fn an_upgrade_never_takes_or_leaves_a_pooled_connection() {
 // sozu#594, ae8c66d, 5f884551: gauges leaked where an upgrade did not go as it should.
 #[test]
 fn every_gauge_is_back_at_zero_after_thousands_of_mixed_outcomes() {
-    const ROUNDS: usize = 160;
+    const ROUNDS: usize = 400;
     const CLIENTS: usize = 2;
     let _watch = NoPanics::watch();
     let address = Upstream::serving(mixed_upstream);

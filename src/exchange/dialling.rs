@@ -1,15 +1,17 @@
 //! From an upstream to a connection that HTTP can be spoken on, trying one endpoint after another
 //! until one answers.
 
+use std::io;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
-use crate::plan::Timeouts;
+use crate::generation::Way;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{DialError, Endpoint, Lease, Upstream, dial};
+use crate::upstream::{Endpoint, Lease, Upstream, dial};
 
 /// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
 /// dead upstream does not triple every client's wait further.
@@ -47,38 +49,39 @@ impl Attempts {
     }
 }
 
-/// Connects to the lease's endpoint.
+/// Connects to the lease's endpoint, within the route's time.
 ///
 /// # Errors
 /// The failure that the client gets when there is no other endpoint.
 pub(super) async fn connect(
     worker: &Worker,
-    upstream: &Upstream,
+    timer: &LazyTimer,
+    way: Way<'_>,
     lease: &Lease,
-    timeouts: &Timeouts,
 ) -> Result<Connection, Failure> {
-    let counters = upstream.counters.at(worker.id);
+    let counters = way.upstream.counters.at(worker.id);
     let began = Instant::now();
+    let patience = way.route.timeouts.connect;
     // Boxed: most requests find a pooled connection and never dial.
-    let dialling = Box::pin(dial(&lease.endpoint().target, timeouts.connect));
-    let stream = match dialling.await {
-        Ok(stream) => stream,
-        Err(error) => {
-            counters.connect_failures.inc();
-            tracing::warn!(
-                upstream = &*upstream.name, endpoint = lease.endpoint().label, %error,
-                "cannot connect to an endpoint"
-            );
-            return Err(match error {
-                DialError::Refused => Failure::ConnectRefused,
-                DialError::Timeout(_) => Failure::ConnectTimeout,
-                DialError::Failed(_) => Failure::ConnectFailed,
-            });
+    let dialling = Box::pin(timer.within(patience, dial(&lease.endpoint().target)));
+    let (failure, error) = match dialling.await {
+        Some(Ok(stream)) => {
+            counters.connects.inc();
+            counters.connect_seconds.observe(began.elapsed());
+            return Ok(Connection::new(stream));
         }
+        Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            (Failure::ConnectRefused, error)
+        }
+        Some(Err(error)) => (Failure::ConnectFailed, error),
+        None => (Failure::ConnectTimeout, io::ErrorKind::TimedOut.into()),
     };
-    counters.connects.inc();
-    counters.connect_seconds.observe(began.elapsed());
-    Ok(Connection::new(stream))
+    counters.connect_failures.inc();
+    tracing::warn!(
+        upstream = &*way.upstream.name, endpoint = lease.endpoint().label, %error,
+        "cannot connect to an endpoint"
+    );
+    Err(failure)
 }
 
 /// What a missing answer says about the upstream.

@@ -63,7 +63,7 @@ pub(super) async fn forward(
     loop {
         let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
         let (connection, reused) =
-            match connection(worker, way, &lease, attempts.is_retry(), fresh_only).await {
+            match connection(worker, timer, way, &lease, attempts.is_retry(), fresh_only).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     attempts.failed(&lease, failure);
@@ -133,6 +133,7 @@ async fn answer(
 /// A connection to the lease's endpoint, and whether it was used before.
 async fn connection(
     worker: &Worker,
+    timer: &LazyTimer,
     way: Way<'_>,
     lease: &Lease,
     is_retry: bool,
@@ -146,7 +147,7 @@ async fn connection(
         counters.reused.inc();
         return Ok((connection, true));
     }
-    let dialled = dialling::connect(worker, way.upstream, lease, &way.route.timeouts).await?;
+    let dialled = dialling::connect(worker, timer, way, lease).await?;
     Ok((dialled, false))
 }
 

@@ -6,12 +6,12 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, response};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::dialling::{self, Attempts};
 use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
 use super::request_body::RequestBody;
+use super::timer::LazyTimer;
 use super::upgrade::UpgradeRequest;
 use super::worker::Worker;
 use crate::error::Failure;
@@ -50,12 +50,13 @@ pub(super) enum Answer {
 /// The refusal that the client gets.
 pub(super) async fn open(
     worker: &Worker,
+    timer: &LazyTimer,
     way: Way<'_>,
     upgrade: &UpgradeRequest,
     target: &str,
     fields: &OutboundFields,
 ) -> Result<Answer, Refusal> {
-    let timeouts = &way.route.timeouts;
+    let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     let mut attempts = Attempts::default();
     loop {
@@ -63,19 +64,19 @@ pub(super) async fn open(
         if attempts.is_retry() {
             way.upstream.counters.at(worker.id).retries.inc();
         }
-        let connection = match dialling::connect(worker, way.upstream, &lease, timeouts).await {
+        let connection = match dialling::connect(worker, timer, way, &lease).await {
             Ok(connection) => connection,
             Err(failure) => {
                 attempts.failed(&lease, failure);
                 continue;
             }
         };
-        match timeout(timeouts.handshake, ask(connection, head.clone())).await {
-            Err(_) => {
+        match timer.within(patience, ask(connection, head.clone())).await {
+            None => {
                 return Err(Refusal::new(Failure::HandshakeTimeout)
                     .because("the upstream did not answer the upgrade in time"));
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 tracing::warn!(
                     upstream = &*way.upstream.name,
                     endpoint = lease.endpoint().label,
@@ -84,7 +85,7 @@ pub(super) async fn open(
                 );
                 attempts.failed(&lease, dialling::blame(&error));
             }
-            Ok(Ok(asked)) => return asked.judge(upgrade, lease),
+            Some(Ok(asked)) => return asked.judge(upgrade, lease),
         }
     }
 }

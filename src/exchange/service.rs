@@ -261,7 +261,8 @@ impl Conversation {
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
         UpgradeRequest::ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
-        let answer = handshake::open(&self.worker, way, &upgrade, &target, &fields).await;
+        let answer =
+            handshake::open(&self.worker, &self.timer, way, &upgrade, &target, &fields).await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(UpgradeOutcome::Failed);

@@ -2,8 +2,8 @@
 //! is a lock and two list operations each. Here a connection has one entry in the wheel; arming
 //! notes a time, and the entry re-arms itself when it fires too early.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -55,6 +55,25 @@ impl LazyTimer {
     }
 }
 
+impl LazyTimer {
+    /// What `work` comes to, or `None` when that takes longer than `patience`.
+    pub(super) async fn within<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        // A time beyond the clock's end never comes.
+        let due = tokio::time::Instant::now().checked_add(patience);
+        let mut work = pin!(work);
+        poll_fn(|cx| match (work.as_mut().poll(cx), due) {
+            (Poll::Ready(done), _) => Poll::Ready(Some(done)),
+            (Poll::Pending, Some(due)) => self.poll_due(cx, due).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        })
+        .await
+    }
+}
+
 impl Future for LazySleep {
     type Output = ();
 
@@ -80,6 +99,19 @@ mod tests {
             .build()
             .unwrap()
             .block_on(test);
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_given_up_and_other_work_is_not() {
+        run(async {
+            let timer = LazyTimer::default();
+            let began = tokio::time::Instant::now();
+            let (long, short) = (Duration::from_secs(9), Duration::from_secs(4));
+            assert_eq!(timer.within(long, tokio::time::sleep(short)).await, Some(()));
+            assert_eq!(timer.within(short, std::future::pending::<()>()).await, None);
+            assert_eq!(began.elapsed().as_secs(), 8);
+            assert_eq!(timer.within(Duration::MAX, async { 7 }).await, Some(7));
+        });
     }
 
     #[test]

@@ -1,11 +1,10 @@
-//! One TCP connection to an endpoint, within a deadline.
+//! One TCP connection to an endpoint.
 
 use std::io;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::plan::Target;
 
@@ -14,40 +13,17 @@ use crate::plan::Target;
 pub const KEEP_ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The endpoint answered with a reset: nothing listens there.
-    #[error("connection refused")]
-    Refused,
-    /// No answer in time: the endpoint is down, or packets to it are dropped.
-    #[error("no connection within {0:?}")]
-    Timeout(Duration),
-    /// The name does not resolve, there is no route, or a local resource ran out.
-    #[error("{0}")]
-    Failed(io::Error),
-}
-
 /// Connects to `target`. TCP_NODELAY is set: small frames leave at once.
 ///
 /// # Errors
-/// [`DialError`], each kind with a status of its own.
-pub async fn dial(target: &Target, within: Duration) -> Result<TcpStream, DialError> {
-    let connect = async {
-        match target {
-            Target::Address(address) => TcpStream::connect(address).await,
-            Target::Name { host, port } => TcpStream::connect((host.as_str(), *port)).await,
-        }
+/// `ConnectionRefused` when nothing listens there; any other when the name does not resolve, there
+/// is no route, or a local resource ran out.
+pub async fn dial(target: &Target) -> io::Result<TcpStream> {
+    let stream = match target {
+        Target::Address(address) => TcpStream::connect(address).await?,
+        Target::Name { host, port } => TcpStream::connect((host.as_str(), *port)).await?,
     };
-    let stream = match timeout(within, connect).await {
-        Err(_) => return Err(DialError::Timeout(within)),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            return Err(DialError::Refused);
-        }
-        Ok(Err(error)) => return Err(DialError::Failed(error)),
-        Ok(Ok(stream)) => stream,
-    };
-    stream.set_nodelay(true).map_err(DialError::Failed)?;
+    stream.set_nodelay(true)?;
     Ok(stream)
 }
 
