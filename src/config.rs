@@ -24,6 +24,7 @@ mod timeouts;
 mod tls;
 mod upstream;
 mod variables;
+mod websocket;
 mod wording;
 
 pub use admin::Admin;
@@ -45,3 +46,4 @@ pub use time::{Limit, Time};
 pub use timeouts::Timeouts;
 pub use tls::{Certificate, HostMismatch, Tls};
 pub use upstream::{Balance, Builtin, KeepAlive, Upstream};
+pub use websocket::{Frames, Heartbeat, WebSocket};

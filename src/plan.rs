@@ -7,6 +7,7 @@ mod route;
 mod routes;
 mod trusted;
 mod upstream;
+mod websocket;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
 pub use self::trusted::TrustedProxies;
 pub use self::upstream::{KeepAlive, Upstream};
+pub use self::websocket::{Pulse, WebSocket};
 
 /// One whole, checked configuration. Requests hold the one they began with.
 #[derive(Debug)]

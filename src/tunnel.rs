@@ -4,29 +4,54 @@
 
 mod direction;
 mod ended;
+mod frame;
+mod goodbye;
+mod heartbeat;
+mod meter;
+mod offence;
 mod roster;
 mod scratch;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use self::direction::{Broken, Direction};
-pub use self::ended::{Closer, Ended, Reason};
+use self::direction::{Direction, Stop};
+pub use self::ended::{CODES, Closer, Ended, Reason};
+use self::frame::Heading;
+use self::goodbye::{BAD_GATEWAY, GOING_AWAY, Goodbye};
+pub use self::heartbeat::Pulse;
+use self::heartbeat::{Act, Heartbeat};
+pub use self::meter::{Extensions, Rules};
 pub use self::roster::{Member, Roster};
 
-/// The times a tunnel lives by.
+/// What a tunnel lives by.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// What frames are measured by; `None` carries bytes and looks at nothing.
+    pub frames: Option<Rules>,
     /// No byte in either direction for so long ends the tunnel; `None` never does.
     pub idle: Option<Duration>,
     /// After one side's FIN was passed on: silence for so long ends what is left.
     pub half_close: Duration,
+    /// For both sides to answer a Close of ours; after it the sockets are dropped.
+    pub close: Duration,
+    /// Whether a side hears, by a Close, that the other one is gone; it only sees a FIN otherwise.
+    pub tell_loss: bool,
+}
+
+/// How the two sides are asked whether they are there; frames must be looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pulses {
+    /// The client.
+    pub client: Option<Pulse>,
+    /// The upstream.
+    pub upstream: Option<Pulse>,
 }
 
 /// One side of a tunnel: its stream, and what was read from it before the tunnel began.
@@ -52,7 +77,31 @@ pub struct Tunnel<C, U> {
     began: Instant,
     active: Instant,
     first_to_close: Option<Closer>,
+    /// The code of the first Close.
+    code: Option<u16>,
+    closing: Option<Closing>,
+    client_heartbeat: Option<Heartbeat>,
+    upstream_heartbeat: Option<Heartbeat>,
+    round_trips: RoundTrips,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Answers to pings that came since they were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// The client's.
+    pub client: Option<Duration>,
+    /// The upstream's.
+    pub upstream: Option<Duration>,
+}
+
+/// An end that Bowline has begun: a Close is on its way to each side that is still there.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    reason: Reason,
+    closer: Closer,
+    /// The sockets are dropped then, answered or not.
+    until: Option<Instant>,
 }
 
 impl<C, U> Tunnel<C, U>
@@ -61,61 +110,219 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Joins two legs. `member` is how a drain reaches this tunnel.
-    pub fn new(client: Leg<C>, upstream: Leg<U>, limits: Limits, member: Member) -> Self {
+    pub fn new(
+        client: Leg<C>,
+        upstream: Leg<U>,
+        limits: Limits,
+        pulses: Pulses,
+        member: Member,
+    ) -> Self {
         let now = Instant::now();
+        let metered = limits.frames.is_some();
+        let heading = |heading| metered.then_some(heading);
+        let beating = |pulse: Option<Pulse>| {
+            pulse.filter(|_| metered).map(|pulse| Heartbeat::new(pulse, now))
+        };
         Self {
             client: client.stream,
             upstream: upstream.stream,
-            to_upstream: Direction::new(client.read_ahead),
-            to_client: Direction::new(upstream.read_ahead),
+            to_upstream: Direction::new(heading(Heading::ToUpstream), client.read_ahead),
+            to_client: Direction::new(heading(Heading::ToClient), upstream.read_ahead),
             limits,
             member,
             began: now,
             active: now,
             first_to_close: None,
+            code: None,
+            closing: None,
+            client_heartbeat: beating(pulses.client),
+            upstream_heartbeat: beating(pulses.upstream),
+            round_trips: RoundTrips::default(),
             timer: None,
         }
     }
 
+    /// Hands over the round trips that pings have shown.
+    pub fn take_round_trips(&mut self) -> RoundTrips {
+        std::mem::take(&mut self.round_trips)
+    }
+
     /// Moves what can be moved; `Some` when that ended the tunnel.
     fn poll_relay(&mut self, cx: &mut Context<'_>) -> Option<(Reason, Closer)> {
-        let (up, down) = scratch::with(|scratch| {
-            let up = self.to_upstream.poll_pump(cx, &mut self.client, &mut self.upstream, scratch);
-            let down = self.to_client.poll_pump(cx, &mut self.upstream, &mut self.client, scratch);
-            (up, down)
-        });
-        if self.first_to_close.is_none() {
-            self.first_to_close =
-                match (self.to_upstream.source_ended(), self.to_client.source_ended()) {
-                    (true, _) => Some(Closer::Client),
-                    (false, true) => Some(Closer::Upstream),
-                    (false, false) => None,
-                };
+        loop {
+            let stopped = scratch::with(|scratch| self.poll_both(cx, scratch));
+            self.note_closer();
+            match stopped {
+                Some((from, stop)) => {
+                    if let Some(end) = self.stopped(from, stop) {
+                        return Some(end);
+                    }
+                }
+                None if self.part_with_garbled() => {}
+                None => return self.is_over(),
+            }
         }
-        let broken = |side: Broken, source, sink| match side {
-            Broken::Source(_) => source,
-            Broken::Sink(_) => sink,
-        };
+    }
+
+    /// Moves both directions; tells what stopped one, and which side that one reads from.
+    fn poll_both(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Option<(Closer, Stop)> {
+        let rules = self.limits.frames.unwrap_or(Rules::OFF);
+        let tell = self.limits.tell_loss;
+        let farewell =
+            |heading, code| move || tell.then(|| frame::close(heading, code, Reason::Lost.text()));
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let RoundTrips { client: from_client, upstream: from_upstream } = &mut self.round_trips;
+        let mut clients = is_ours(&mut self.client_heartbeat, from_client);
+        let mut upstreams = is_ours(&mut self.upstream_heartbeat, from_upstream);
+        let up = self.to_upstream.poll_pump(
+            cx,
+            (&mut *client, &mut *upstream),
+            scratch,
+            &rules,
+            &mut clients,
+            farewell(Heading::ToUpstream, GOING_AWAY),
+        );
+        let down = self.to_client.poll_pump(
+            cx,
+            (upstream, client),
+            scratch,
+            &rules,
+            &mut upstreams,
+            farewell(Heading::ToClient, BAD_GATEWAY),
+        );
         match (up, down) {
-            (Poll::Ready(Err(side)), _) => {
-                Some((Reason::Error, broken(side, Closer::Client, Closer::Upstream)))
-            }
-            (_, Poll::Ready(Err(side))) => {
-                Some((Reason::Error, broken(side, Closer::Upstream, Closer::Client)))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Some((Reason::Closed, self.closer())),
+            (Poll::Ready(Err(stop)), _) => Some((Closer::Client, stop)),
+            (_, Poll::Ready(Err(stop))) => Some((Closer::Upstream, stop)),
             _ => None,
         }
-        // A reset behind a FIN is still the FIN's end: who closed first stays the closer.
-        .map(|(reason, closer)| (reason, self.first_to_close.unwrap_or(closer)))
     }
 
-    fn closer(&self) -> Closer {
-        self.first_to_close.unwrap_or(Closer::Bowline)
+    /// Remembers who began the end, and with which code.
+    fn note_closer(&mut self) {
+        if self.first_to_close.is_some() || self.closing.is_some() {
+            return;
+        }
+        let (up, down) = (&self.to_upstream, &self.to_client);
+        let (closer, direction, loss) = match (up.close(), down.close()) {
+            (Some(_), _) => (Closer::Client, up, GOING_AWAY),
+            (None, Some(_)) => (Closer::Upstream, down, BAD_GATEWAY),
+            (None, None) if up.source_ended() => (Closer::Client, up, GOING_AWAY),
+            (None, None) if down.source_ended() => (Closer::Upstream, down, BAD_GATEWAY),
+            (None, None) => return,
+        };
+        self.first_to_close = Some(closer);
+        self.code = match direction.close() {
+            Some(code) => code,
+            None => direction.told_loss().then_some(loss),
+        };
     }
 
-    /// When silence becomes an end, and which one; `None` while nothing is timed.
+    /// What follows from a direction that cannot go on; `Some` when that is the end. `from` is the
+    /// side it reads from.
+    fn stopped(&mut self, from: Closer, stop: Stop) -> Option<(Reason, Closer)> {
+        let gone = match (from, stop) {
+            (_, Stop::Offence(offence)) => {
+                self.close(Goodbye::offence(from, offence));
+                return None;
+            }
+            (Closer::Client, Stop::Source(_)) | (Closer::Upstream, Stop::Sink(_)) => Closer::Client,
+            _ => Closer::Upstream,
+        };
+        // A reset behind a FIN or a Close is still their end: who closed first stays the closer.
+        let closer = self.first_to_close.unwrap_or(gone);
+        let fallen = if self.first_to_close.is_some() { Reason::Lost } else { Reason::Error };
+        if self.limits.frames.is_none() {
+            return Some((Reason::Error, closer));
+        }
+        if !self.limits.tell_loss && self.closing.is_none() {
+            return Some((self.end_of(closer, fallen), closer));
+        }
+        self.lose(gone, Goodbye::lost(gone, closer, self.end_of(closer, fallen)));
+        None
+    }
+
+    /// Gives a side up; the other one hears of it.
+    fn lose(&mut self, gone: Closer, goodbye: Goodbye) {
+        let (to_it, from_it) = match gone {
+            Closer::Client => (&mut self.to_client, &mut self.to_upstream),
+            Closer::Bowline | Closer::Upstream => (&mut self.to_upstream, &mut self.to_client),
+        };
+        to_it.abandon();
+        from_it.deafen();
+        self.close(goodbye);
+    }
+
+    /// How an end that `closer` began is called: where it said Close, nothing else matters.
+    fn end_of(&self, closer: Closer, otherwise: Reason) -> Reason {
+        let said = match closer {
+            Closer::Client => self.to_upstream.close().is_some(),
+            Closer::Upstream => self.to_client.close().is_some(),
+            Closer::Bowline => false,
+        };
+        if said || self.limits.frames.is_none() { Reason::Closed } else { otherwise }
+    }
+
+    /// Ends the tunnel from Bowline's side: a Close to the client and one to the upstream, each
+    /// behind the frame under way; their answers are waited for.
+    fn close(&mut self, goodbye: Goodbye) {
+        if self.closing.is_some() {
+            return;
+        }
+        let Goodbye { reason, closer, code, to_client, to_upstream, text } = goodbye;
+        let until = Instant::now().checked_add(self.limits.close);
+        self.closing = Some(Closing { reason, closer, until });
+        if self.first_to_close.is_none() {
+            self.code = Some(code);
+        }
+        self.to_client.seal(frame::close(Heading::ToClient, to_client, text));
+        self.to_upstream.seal(frame::close(Heading::ToUpstream, to_upstream, text));
+    }
+
+    /// Sends the FIN to a side that broke the rules, once it has its Close and the other side is
+    /// done: it must see that nobody listens any more. Whether there was one to send.
+    fn part_with_garbled(&mut self) -> bool {
+        let part = |from: &Direction, to: &mut Direction| {
+            let parts = from.is_garbled() && to.is_told() && to.is_heard_out() && !to.is_done();
+            if parts {
+                to.finish();
+            }
+            parts
+        };
+        let (up, down) = (&mut self.to_upstream, &mut self.to_client);
+        part(up, down) || part(down, up)
+    }
+
+    /// Whether all has been said and heard.
+    fn is_over(&self) -> Option<(Reason, Closer)> {
+        let (up, down) = (&self.to_upstream, &self.to_client);
+        if let Some(Closing { reason, closer, .. }) = self.closing {
+            let client = down.is_told() && up.is_heard_out();
+            let upstream = up.is_told() && down.is_heard_out();
+            return (client && upstream).then_some((reason, closer));
+        }
+        let closer = self.first_to_close.unwrap_or(Closer::Bowline);
+        (up.is_done() && down.is_done()).then(|| (self.end_of(closer, Reason::Lost), closer))
+    }
+
+    /// When something becomes due, and what; `None` while nothing is timed.
     fn due(&self) -> Option<(Instant, Reason)> {
+        if let Some(Closing { reason, until, .. }) = self.closing {
+            return Some((until?, reason));
+        }
+        let beats = [&self.client_heartbeat, &self.upstream_heartbeat];
+        let beat = beats.into_iter().flatten().filter_map(Heartbeat::due).min();
+        let beat = beat.map(|due| (due, Reason::Heartbeat));
+        let silence = self.silence_due();
+        match (beat, silence) {
+            (Some(beat), Some(silence)) => {
+                Some(std::cmp::min_by_key(beat, silence, |(due, _)| *due))
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// When silence becomes an end, and which one.
+    fn silence_due(&self) -> Option<(Instant, Reason)> {
         let half_close =
             self.is_half_closed().then_some((self.limits.half_close, Reason::HalfClose));
         let idle = self.limits.idle.map(|after| (after, Reason::Idle));
@@ -134,7 +341,53 @@ where
 
     /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.
     fn is_timed(&self) -> bool {
-        self.limits.idle.is_some() || self.is_half_closed()
+        self.limits.idle.is_some()
+            || self.is_half_closed()
+            || self.client_heartbeat.is_some()
+            || self.upstream_heartbeat.is_some()
+    }
+
+    /// Tells the heartbeats what has come and what has gone out.
+    fn note_beats(&mut self, now: Instant) {
+        let (up, down) = (&mut self.to_upstream, &mut self.to_client);
+        let (from_client, to_upstream) = (up.take_heard(), up.take_placed());
+        let (from_upstream, to_client) = (down.take_heard(), down.take_placed());
+        for (heartbeat, heard, placed) in [
+            (&mut self.client_heartbeat, from_client, to_client),
+            (&mut self.upstream_heartbeat, from_upstream, to_upstream),
+        ] {
+            let Some(heartbeat) = heartbeat else { continue };
+            if heard {
+                heartbeat.heard(now);
+            }
+            if placed {
+                heartbeat.sent(now);
+            }
+        }
+    }
+
+    /// Sends the pings that are due; `Some` when a side did not answer the last one.
+    fn beat(&mut self, now: Instant) -> Option<Closer> {
+        let sides = [
+            (Closer::Client, &mut self.client_heartbeat, &mut self.to_client, Heading::ToClient),
+            (
+                Closer::Upstream,
+                &mut self.upstream_heartbeat,
+                &mut self.to_upstream,
+                Heading::ToUpstream,
+            ),
+        ];
+        for (side, heartbeat, to, heading) in sides {
+            let Some(beating) = heartbeat else { continue };
+            match beating.act(now) {
+                Act::Wait => {}
+                Act::Gone => return Some(side),
+                Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
+                // A close is under way, which has a time of its own.
+                Act::Ask => *heartbeat = None,
+            }
+        }
+        None
     }
 
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
@@ -155,14 +408,19 @@ where
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, reason: Reason, closer: Closer) -> Ended {
-        if reason != Reason::Closed {
-            // Best effort: TLS says close_notify, TCP says FIN. The sockets are dropped right after.
+        // Best effort: TLS says close_notify, TCP says FIN. The sockets are dropped right after.
+        if !self.to_client.is_done() {
             drop(Pin::new(&mut self.client).poll_shutdown(cx));
+        }
+        if !self.to_upstream.is_done() {
             drop(Pin::new(&mut self.upstream).poll_shutdown(cx));
         }
         Ended {
             reason,
             closer,
+            code: self.code,
+            messages_to_upstream: self.to_upstream.messages(),
+            messages_to_client: self.to_client.messages(),
             to_upstream: self.to_upstream.delivered(),
             to_client: self.to_client.delivered(),
             lasted: self.began.elapsed(),
@@ -179,25 +437,54 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
-        if this.member.poll_cut(cx).is_ready() {
-            return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
-        }
-        if let Some((reason, closer)) = this.poll_relay(cx) {
-            return Poll::Ready(this.ended(cx, reason, closer));
-        }
-        // Both flags must be taken: a short circuit would leave one for the next wake-up.
-        let moved = this.to_upstream.take_moved() | this.to_client.take_moved();
-        if moved && this.is_timed() {
-            this.active = Instant::now();
-        }
-        match this.poll_due(cx) {
-            Poll::Ready(Reason::HalfClose) => {
-                let closer = this.closer();
-                Poll::Ready(this.ended(cx, Reason::HalfClose, closer))
+        loop {
+            if this.member.poll_cut(cx).is_ready() {
+                return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
             }
-            Poll::Ready(reason) => Poll::Ready(this.ended(cx, reason, Closer::Bowline)),
-            Poll::Pending => Poll::Pending,
+            if let Some((reason, closer)) = this.poll_relay(cx) {
+                return Poll::Ready(this.ended(cx, reason, closer));
+            }
+            // Both flags must be taken: a short circuit would leave one for the next wake-up.
+            let moved = this.to_upstream.take_moved() | this.to_client.take_moved();
+            if moved && this.is_timed() {
+                this.active = Instant::now();
+                this.note_beats(this.active);
+            }
+            let reason = ready!(this.poll_due(cx));
+            if let Some(closing) = this.closing {
+                return Poll::Ready(this.ended(cx, reason, closing.closer));
+            }
+            let closer = match reason {
+                Reason::HalfClose => this.first_to_close.unwrap_or(Closer::Bowline),
+                _ => Closer::Bowline,
+            };
+            match reason {
+                Reason::Heartbeat => {
+                    if let Some(gone) = this.beat(Instant::now()) {
+                        this.lose(gone, Goodbye::lost(gone, closer, reason));
+                    }
+                }
+                _ if this.limits.frames.is_none() => {
+                    return Poll::Ready(this.ended(cx, reason, closer));
+                }
+                _ => this.close(Goodbye::due(reason, closer)),
+            }
         }
+    }
+}
+
+/// Tells which pongs of a side answer Bowline's pings, and keeps the round trip.
+fn is_ours(
+    heartbeat: &mut Option<Heartbeat>,
+    round_trip: &mut Option<Duration>,
+) -> impl FnMut(&[u8]) -> bool {
+    move |payload| {
+        let heartbeat = heartbeat.as_mut();
+        let Some(took) = heartbeat.and_then(|beating| beating.pong(payload, Instant::now())) else {
+            return false;
+        };
+        *round_trip = took.or(*round_trip);
+        true
     }
 }
 

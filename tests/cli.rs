@@ -395,6 +395,9 @@ fn a_hangup_is_no_end() {
     assert_eq!(get(serving.address), "here");
 }
 
+/// `still`, masked with zeros.
+const FRAME: &[u8] = b"\x81\x85\0\0\0\0still";
+
 #[test]
 fn the_second_signal_ends_at_once_what_the_first_waits_for() {
     let upstream = Upstream::new();
@@ -410,8 +413,8 @@ fn the_second_signal_ends_at_once_what_the_first_waits_for() {
     serving.signal("TERM");
     serving.line("draining");
     assert!(serving.is_running(), "a tunnel is open, and the deadline far");
-    client.send("still");
-    assert_eq!(server.exactly(5), b"still");
+    client.send(FRAME);
+    assert_eq!(server.exactly(FRAME.len()), FRAME);
 
     let began = Instant::now();
     serving.signal("TERM");

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{ACCEPT, BOUND, Bowline, KEY, SWITCHING, Upstream, Wire};
+use support::{ACCEPT, BOUND, Bowline, KEY, OPAQUE, SWITCHING, Upstream, Wire};
 use support::{config, handshake, tunnel, wait_for};
 
 /// Fails its test when a worker panicked: a task's panic is caught and would pass unseen.
@@ -616,7 +616,7 @@ fn a_limit_of_one_serves_one_client_after_another_on_any_worker() {
 #[test]
 fn out_of_descriptors_existing_tunnels_live_and_accepting_goes_on_afterwards() {
     let upstream = Upstream::new();
-    let process = Process::start("emfile", &config(&[upstream.address], ""), Some(64));
+    let process = Process::start("emfile", &config(&[upstream.address], OPAQUE), Some(64));
     let mut client = process.client();
     client.send(handshake("/ws", ""));
     let mut server = upstream.accept();

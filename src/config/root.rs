@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Admin, Count, Drain, Listener, Log, Route, Timeouts, Upstream};
+use super::{Admin, Count, Drain, Listener, Log, Route, Timeouts, Upstream, WebSocket};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -22,6 +22,9 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Timeouts of every route that does not set its own. Default: each its own.
     pub timeouts: Timeouts,
+    /// How open WebSockets are treated by every route that does not say otherwise. Default: each its
+    /// own.
+    pub websocket: WebSocket,
     /// How Bowline ends when it is told to stop. Default: each its own.
     pub drain: Drain,
     /// What is logged, and how. Default: each its own.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{OneOrMany, Size, Switch, Timeouts};
+use super::{OneOrMany, Size, Switch, Timeouts, WebSocket};
 
 /// Which requests go to which upstream.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -20,6 +20,9 @@ pub struct Route {
     pub upstream: Option<String>,
     /// Timeouts of this route. Default: for each that is not set, the one from the top level.
     pub timeouts: Timeouts,
+    /// How WebSockets of this route are treated once they are open. Default: for each setting that is
+    /// not set, the one from the top level.
+    pub websocket: WebSocket,
     /// The largest request body; a larger one is answered with 413. A WebSocket has no body and no
     /// such bound. Default: unlimited.
     pub max_body: Option<Size>,

@@ -17,10 +17,12 @@ use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::service::Conversation;
+use super::upgrade;
 use super::worker::Worker;
 use crate::generation::{LiveRoute, Way};
+use crate::plan;
 use crate::telemetry::access;
-use crate::tunnel::{Leg, Limits, Tunnel};
+use crate::tunnel::{Leg, Limits, Pulse, Pulses, Rules, Tunnel};
 use crate::upstream::{self, Lease};
 
 /// The upstream half of a tunnel whose 101 is on its way to the client.
@@ -29,6 +31,7 @@ pub(super) struct Pending {
     upstream: TcpStream,
     read_ahead: Vec<u8>,
     limits: Limits,
+    pulses: Pulses,
     opening: Option<Box<Opening>>,
     held: Held,
 }
@@ -77,12 +80,27 @@ impl Pending {
                 handshake: account.began.elapsed(),
             })
         });
-        let timeouts = &way.route.timeouts;
+        let (timeouts, websocket) = (&way.route.timeouts, &way.route.websocket);
         Self {
             upstream: stream,
             read_ahead,
             opening,
-            limits: Limits { idle: timeouts.idle, half_close: timeouts.half_close },
+            limits: Limits {
+                frames: websocket.metered.then(|| Rules {
+                    strict: websocket.strict,
+                    extensions: upgrade::agreed(answer),
+                    max_frame: websocket.max_frame,
+                    max_message: websocket.max_message,
+                }),
+                idle: timeouts.idle,
+                half_close: timeouts.half_close,
+                close: websocket.close_timeout,
+                tell_loss: websocket.tell_loss,
+            },
+            pulses: Pulses {
+                client: websocket.client_pulse.map(pulse),
+                upstream: websocket.upstream_pulse.map(pulse),
+            },
             held: Held {
                 worker,
                 lease,
@@ -99,7 +117,7 @@ impl Pending {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upstream, read_ahead, limits, opening, held } = self;
+        let Self { upstream, read_ahead, limits, pulses, opening, held } = self;
         if let Some(opening) = opening {
             opening.tell(&held);
         }
@@ -107,11 +125,15 @@ impl Pending {
         let member = held.worker.roster.enter();
         let upstream = Leg { stream: upstream, read_ahead };
         Carried {
-            tunnel: Tunnel::new(client, upstream, limits, member),
+            tunnel: Tunnel::new(client, upstream, limits, pulses, member),
             held,
             _admission: admission,
         }
     }
+}
+
+fn pulse(plan: plan::Pulse) -> Pulse {
+    Pulse { interval: plan.interval, timeout: plan.timeout }
 }
 
 impl Opening {
@@ -145,9 +167,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let ended = ready!(Pin::new(&mut this.tunnel).poll(cx));
+        let polled = Pin::new(&mut this.tunnel).poll(cx);
         let held = &this.held;
-        held.route.counters.at(held.worker.id).tunnel_ended(&ended);
+        let counters = held.route.counters.at(held.worker.id);
+        counters.round_trips(this.tunnel.take_round_trips());
+        let ended = ready!(polled);
+        counters.tunnel_ended(&ended);
         if access::enabled() {
             access::tunnel_close(&access::TunnelClose {
                 id: held.id,

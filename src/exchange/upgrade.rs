@@ -12,6 +12,7 @@ use super::hygiene::ConnectionOptions;
 use super::reply::Refusal;
 use crate::error::Failure;
 use crate::fields::{is_token, tokens};
+use crate::tunnel::Extensions;
 use crate::websocket;
 
 /// A client's WebSocket handshake, whole and correct. Nothing later looks at these headers again.
@@ -138,6 +139,15 @@ impl UpgradeRequest {
     /// Whether the client offered subprotocols; a 101 without one then fails in browsers.
     pub(super) fn offers_protocols(&self) -> bool {
         !self.protocols.is_empty()
+    }
+}
+
+/// What a checked 101 agreed on, as far as frames show it.
+pub(super) fn agreed(answer: &HeaderMap) -> Extensions {
+    match extensions(answer).as_deref() {
+        Some([]) => Extensions::None,
+        Some([one]) if one == "permessage-deflate" => Extensions::Deflate,
+        _ => Extensions::Unknown,
     }
 }
 

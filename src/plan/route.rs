@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
+use super::websocket::WebSocket;
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -19,6 +20,8 @@ pub struct Route {
     pub upstream: usize,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How its WebSockets are treated once they are open.
+    pub websocket: WebSocket,
     /// Bytes a request body may have (413 above); `None` for any.
     pub max_body: Option<u64>,
 }
@@ -140,6 +143,7 @@ pub(super) fn build_all(
             matcher,
             upstream,
             timeouts: Timeouts::resolve(&route.timeouts, &config.timeouts),
+            websocket: WebSocket::resolve(&route.websocket, &config.websocket),
             max_body: route.max_body.map(|size| size.0),
         });
     }

@@ -12,7 +12,7 @@ use super::metrics::Tables;
 use super::process::Process;
 use super::{Counter, Histogram, RouteShard, Sharded, UpgradeOutcome, UpstreamShard, WorkerShard};
 use crate::error::Failure;
-use crate::tunnel::{Closer, Reason};
+use crate::tunnel::{CODES, Closer, Reason};
 
 /// One metric: what the HELP and TYPE lines say, and its label names in order.
 struct Family {
@@ -83,6 +83,12 @@ families! {
     TUNNELS_OPENED = counter("bowline_tunnels_opened_total", ["route"], "Tunnels begun.");
     TUNNEL_BYTES = counter("bowline_tunnel_bytes_total", ["route", "direction"],
         "Bytes delivered by tunnels, counted when a tunnel ends.");
+    TUNNEL_CLOSE_CODES = counter("bowline_tunnel_close_codes_total", ["route", "code"],
+        "Tunnels ended, by the code of the first Close; none where there was no Close.");
+    TUNNEL_MESSAGES = counter("bowline_tunnel_messages_total", ["route", "direction"],
+        "Whole messages in tunnels, counted when a tunnel ends; none where frames are opaque.");
+    TUNNEL_PING_SECONDS = histogram("bowline_tunnel_ping_seconds", ["route", "side"],
+        "From a ping of Bowline's to its pong.");
     TUNNEL_SECONDS = histogram("bowline_tunnel_seconds", ["route"], "How long tunnels lived.");
     UNPARSED = counter("bowline_unparsed_requests_total", [],
         "Requests refused before routing: not HTTP, or a head over its limits.");
@@ -219,8 +225,20 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
     let to_upstream = sum(shards, |shard| &shard.tunnel_bytes_to_upstream);
     page.add(&TUNNEL_BYTES, &[name, "to_client"], to_client);
     page.add(&TUNNEL_BYTES, &[name, "to_upstream"], to_upstream);
+    for (at, code) in CODES.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.tunnel_codes[at]);
+        page.add_unless_zero(&TUNNEL_CLOSE_CODES, &[name, code], count);
+    }
+    let to_client = sum(shards, |shard| &shard.tunnel_messages_to_client);
+    let to_upstream = sum(shards, |shard| &shard.tunnel_messages_to_upstream);
+    page.add(&TUNNEL_MESSAGES, &[name, "to_client"], to_client);
+    page.add(&TUNNEL_MESSAGES, &[name, "to_upstream"], to_upstream);
     page.spread(&REQUEST_SECONDS, &[name], merge(shards, |shard| &shard.request_seconds));
     page.spread(&HANDSHAKE_SECONDS, &[name], merge(shards, |shard| &shard.handshake_seconds));
+    let client = merge(shards, |shard| &shard.client_ping_seconds);
+    page.spread(&TUNNEL_PING_SECONDS, &[name, "client"], client);
+    let upstream = merge(shards, |shard| &shard.upstream_ping_seconds);
+    page.spread(&TUNNEL_PING_SECONDS, &[name, "upstream"], upstream);
     page.spread(&TUNNEL_SECONDS, &[name], merge(shards, |shard| &shard.tunnel_seconds));
 }
 
@@ -347,6 +365,9 @@ mod tests {
             shard.tunnel_ended(&Ended {
                 reason: Reason::Closed,
                 closer: Closer::Client,
+                code: Some(1000),
+                messages_to_upstream: 1,
+                messages_to_client: 2,
                 to_upstream: 10,
                 to_client: 20,
                 lasted: Duration::from_secs(7),

@@ -215,6 +215,9 @@ mod tests {
         Ended {
             reason: Reason::HalfClose,
             closer: Closer::Upstream,
+            code: Some(1000),
+            messages_to_upstream: 1,
+            messages_to_client: 2,
             to_upstream: 5,
             to_client: 6,
             lasted: Duration::from_millis(2_250),

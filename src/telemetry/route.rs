@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::{Counter, Histogram, LATENCY, LIFETIME};
 use crate::error::Failure;
-use crate::tunnel::{Closer, Ended, Reason};
+use crate::tunnel::{CODES, Closer, Ended, Reason, RoundTrips};
 
 /// What happened to requests and tunnels of one route, as one worker saw it.
 #[derive(Debug)]
@@ -23,12 +23,22 @@ pub struct RouteShard {
     pub tunnels_opened: Counter,
     /// Tunnels ended, by reason and then by closer.
     pub tunnels_ended: [[Counter; Closer::ALL.len()]; Reason::ALL.len()],
+    /// Tunnels ended, by the class of their close code, indexed as [`CODES`].
+    pub tunnel_codes: [Counter; CODES.len()],
+    /// Messages of clients, in tunnels that ended.
+    pub tunnel_messages_to_upstream: Counter,
+    /// Messages of upstreams, in tunnels that ended.
+    pub tunnel_messages_to_client: Counter,
     /// Bytes delivered to the upstream by tunnels that ended.
     pub tunnel_bytes_to_upstream: Counter,
     /// Bytes delivered to the client by tunnels that ended.
     pub tunnel_bytes_to_client: Counter,
     /// How long tunnels lived.
     pub tunnel_seconds: Histogram,
+    /// From a ping to the client to its pong.
+    pub client_ping_seconds: Histogram,
+    /// From a ping to the upstream to its pong.
+    pub upstream_ping_seconds: Histogram,
 }
 
 impl RouteShard {
@@ -57,12 +67,28 @@ impl RouteShard {
         }
     }
 
+    /// Notes how long peers took to answer pings.
+    #[inline]
+    pub fn round_trips(&self, trips: RoundTrips) {
+        if let Some(took) = trips.client {
+            self.client_ping_seconds.observe(took);
+        }
+        if let Some(took) = trips.upstream {
+            self.upstream_ping_seconds.observe(took);
+        }
+    }
+
     /// Counts the end of a tunnel: reason, closer, life and bytes in one go.
     pub fn tunnel_ended(&self, ended: &Ended) {
         let row = self.tunnels_ended.get(ended.reason as usize);
         if let Some(counter) = row.and_then(|row| row.get(ended.closer as usize)) {
             counter.inc();
         }
+        if let Some(counter) = self.tunnel_codes.get(ended.code_class()) {
+            counter.inc();
+        }
+        self.tunnel_messages_to_upstream.add(ended.messages_to_upstream);
+        self.tunnel_messages_to_client.add(ended.messages_to_client);
         self.tunnel_bytes_to_upstream.add(ended.to_upstream);
         self.tunnel_bytes_to_client.add(ended.to_client);
         self.tunnel_seconds.observe(ended.lasted);
@@ -80,9 +106,14 @@ impl Default for RouteShard {
             handshake_seconds: Histogram::new(&LATENCY),
             tunnels_opened: Counter::default(),
             tunnels_ended: Default::default(),
+            tunnel_codes: Default::default(),
+            tunnel_messages_to_upstream: Counter::default(),
+            tunnel_messages_to_client: Counter::default(),
             tunnel_bytes_to_upstream: Counter::default(),
             tunnel_bytes_to_client: Counter::default(),
             tunnel_seconds: Histogram::new(&LIFETIME),
+            client_ping_seconds: Histogram::new(&LATENCY),
+            upstream_ping_seconds: Histogram::new(&LATENCY),
         }
     }
 }
@@ -155,6 +186,9 @@ mod tests {
         shard.tunnel_ended(&Ended {
             reason: Reason::Idle,
             closer: Closer::Bowline,
+            code: Some(1000),
+            messages_to_upstream: 1,
+            messages_to_client: 2,
             to_upstream: 3,
             to_client: 5,
             lasted: Duration::from_secs(90),

@@ -1,5 +1,5 @@
-//! One direction of a tunnel: read from one stream, write to the other, keep a stash only when a
-//! write came up short. The stash pauses reading, which is the backpressure.
+//! One direction of a tunnel: read from one stream, look at the frames, write to the other, keep a
+//! stash only when a write came up short. The stash pauses reading, which is the backpressure.
 
 use std::io;
 use std::pin::Pin;
@@ -8,24 +8,32 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::already_gone;
+use super::frame::Heading;
+use super::meter::{Event, Fate, Meter, Rules};
+use super::offence::Offence;
 
 /// Reads in one poll before other tasks get their turn; with tokio's own budget this bounds how
 /// long a busy tunnel keeps the worker.
 const ROUNDS: usize = 16;
 
-/// Which stream of a direction failed.
+/// Why a direction cannot go on.
 #[derive(Debug)]
-pub(super) enum Broken {
-    /// The one it reads from.
+pub(super) enum Stop {
+    /// The stream it reads from failed.
     Source(#[allow(dead_code, reason = "shown by Debug")] io::Error),
-    /// The one it writes to.
+    /// The stream it writes to failed.
     Sink(#[allow(dead_code, reason = "shown by Debug")] io::Error),
+    /// The source sent a frame that may not pass.
+    Offence(Offence),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     /// Reading and writing.
     Open,
+    /// The last frame to the sink is written or stashed. The source is read on for its Close, and
+    /// nothing of it passes.
+    Sealed,
     /// The source said FIN; what is stashed goes out, then our FIN.
     Finishing,
     /// Our FIN is out.
@@ -33,33 +41,69 @@ enum Flow {
 }
 
 /// Bytes the sink did not take yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Stash {
     bytes: Vec<u8>,
     sent: usize,
 }
 
+/// A frame of Bowline's own that waits for the end of a frame under way.
+#[derive(Debug)]
+struct Insert {
+    frame: Vec<u8>,
+    /// It is the last that the sink gets.
+    seals: bool,
+}
+
 /// The state of one direction: a few words, and a stash only under backpressure.
 #[derive(Debug)]
 pub(super) struct Direction {
+    /// `None` where bytes have no meaning.
+    meter: Option<Meter>,
     stash: Option<Box<Stash>>,
+    insert: Option<Box<Insert>>,
+    /// What was read before the tunnel began and was not looked at yet.
+    ahead: Option<Box<[u8]>>,
     delivered: u64,
+    messages: u64,
+    /// The code of the source's Close, once that has come.
+    close: Option<Option<u16>>,
     flow: Flow,
+    /// The source is gone: nothing more comes of it.
+    deaf: bool,
+    /// The source ended without a Close, and the sink was told by one.
+    told_loss: bool,
+    /// The source sends what cannot be read; it is thrown away until its FIN.
+    garbled: bool,
     /// The sink may hold bytes of ours that a flush would send (TLS).
     unflushed: bool,
     /// Bytes moved since [`Direction::take_moved`].
     moved: bool,
+    /// Bytes came since [`Direction::take_heard`].
+    heard: bool,
+    /// A frame of Bowline's was placed since [`Direction::take_placed`].
+    placed: bool,
 }
 
 impl Direction {
     /// A direction that delivers `read_ahead` before anything else.
-    pub(super) fn new(read_ahead: Vec<u8>) -> Self {
+    pub(super) fn new(heading: Option<Heading>, read_ahead: Vec<u8>) -> Self {
         Self {
-            stash: stash(read_ahead),
+            meter: heading.map(Meter::new),
+            stash: None,
+            insert: None,
+            ahead: (!read_ahead.is_empty()).then(|| read_ahead.into()),
             delivered: 0,
+            messages: 0,
+            close: None,
             flow: Flow::Open,
+            deaf: false,
+            told_loss: false,
+            garbled: false,
             unflushed: false,
             moved: false,
+            heard: false,
+            placed: false,
         }
     }
 
@@ -68,9 +112,40 @@ impl Direction {
         self.delivered
     }
 
+    /// Messages that came whole.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// The code in the source's Close, once that has come.
+    pub(super) fn close(&self) -> Option<Option<u16>> {
+        self.close
+    }
+
+    /// The sink heard from Bowline that the source is gone.
+    pub(super) fn told_loss(&self) -> bool {
+        self.told_loss
+    }
+
     /// The source's FIN was seen.
     pub(super) fn source_ended(&self) -> bool {
-        self.flow != Flow::Open
+        matches!(self.flow, Flow::Finishing | Flow::Done) || self.deaf
+    }
+
+    /// The source has said its last: a Close or a FIN.
+    pub(super) fn is_heard_out(&self) -> bool {
+        self.source_ended() || (self.close.is_some() && !self.garbled)
+    }
+
+    /// The source broke the rules, and is not understood any more.
+    pub(super) fn is_garbled(&self) -> bool {
+        self.garbled
+    }
+
+    /// The sink has got all that it will ever get, but for our FIN.
+    pub(super) fn is_told(&self) -> bool {
+        self.flow == Flow::Done
+            || (self.flow == Flow::Sealed && self.stash.is_none() && !self.unflushed)
     }
 
     /// The FIN was passed on: nothing will move here any more.
@@ -83,51 +158,231 @@ impl Direction {
         std::mem::take(&mut self.moved)
     }
 
-    /// Moves bytes until one side would block. Ready when the FIN was passed on, or on an error.
+    /// Whether bytes came from the source since the last call.
+    pub(super) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Whether a frame of Bowline's has found its place since the last call.
+    pub(super) fn take_placed(&mut self) -> bool {
+        std::mem::take(&mut self.placed)
+    }
+
+    /// Whether another frame of Bowline's may still follow: not behind the source's Close, and one
+    /// at a time.
+    pub(super) fn takes_frames(&self) -> bool {
+        self.flow == Flow::Open && self.close.is_none() && self.insert.is_none()
+    }
+
+    /// Puts `frame` behind the frame under way.
+    pub(super) fn insert(&mut self, frame: Vec<u8>) {
+        if self.takes_frames() {
+            self.insert = Some(Box::new(Insert { frame, seals: false }));
+            self.place();
+        }
+    }
+
+    /// Ends what passes: `frame`, a Close, is the last that the sink gets, behind the frame under
+    /// way. When the source's own Close has passed, that was the last.
+    pub(super) fn seal(&mut self, frame: Vec<u8>) {
+        match self.flow {
+            Flow::Open if self.close.is_some() => self.flow = Flow::Sealed,
+            // The frame under way will never end.
+            Flow::Open if self.deaf && !self.at_boundary() => self.flow = Flow::Sealed,
+            Flow::Open => {
+                self.insert = Some(Box::new(Insert { frame, seals: true }));
+                self.place();
+            }
+            Flow::Sealed | Flow::Finishing | Flow::Done => {}
+        }
+    }
+
+    /// The sink is gone: nothing can be told to it. The source is heard out all the same.
+    pub(super) fn abandon(&mut self) {
+        (self.insert, self.stash, self.unflushed) = (None, None, false);
+        self.flow = match self.flow {
+            Flow::Open | Flow::Sealed => Flow::Sealed,
+            Flow::Finishing | Flow::Done => Flow::Done,
+        };
+    }
+
+    /// Sends a FIN behind the last frame.
+    pub(super) fn finish(&mut self) {
+        if self.flow == Flow::Sealed {
+            self.flow = Flow::Finishing;
+        }
+    }
+
+    /// The source is gone: nothing more comes of it.
+    pub(super) fn deafen(&mut self) {
+        self.deaf = true;
+    }
+
+    /// Moves bytes until one side would block. Ready when the FIN was passed on, or when something
+    /// stops it. `is_ours` tells pongs that answer Bowline and end here; `farewell` is the Close that
+    /// the sink gets when the source ends without one.
     pub(super) fn poll_pump<R, W>(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut R,
-        sink: &mut W,
+        (source, sink): (&mut R, &mut W),
         scratch: &mut [u8],
-    ) -> Poll<Result<(), Broken>>
+        rules: &Rules,
+        is_ours: &mut impl FnMut(&[u8]) -> bool,
+        farewell: impl Fn() -> Option<Vec<u8>>,
+    ) -> Poll<Result<(), Stop>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         for _ in 0..ROUNDS {
-            ready!(self.poll_stash(cx, sink)).map_err(Broken::Sink)?;
+            let written = self.poll_stash(cx, sink).map_err(Stop::Sink)?;
             match self.flow {
-                Flow::Open => {}
-                Flow::Finishing => return self.poll_finish(cx, sink).map_err(Broken::Sink),
+                Flow::Open => ready!(written),
+                // The source is heard out even when the sink takes nothing.
+                Flow::Sealed => {}
+                Flow::Finishing => {
+                    ready!(written);
+                    return self.poll_finish(cx, sink).map_err(Stop::Sink);
+                }
                 Flow::Done => return Poll::Ready(Ok(())),
             }
-            let mut read = ReadBuf::new(scratch);
+            if let Some(mut ahead) = self.ahead.take() {
+                self.take_in(cx, sink, &mut ahead, rules, is_ours)?;
+                continue;
+            }
+            if self.deaf {
+                ready!(self.poll_flush(cx, sink)).map_err(Stop::Sink)?;
+                return Poll::Pending;
+            }
+            let carried = self.restore(scratch);
+            let mut read = ReadBuf::new(scratch.get_mut(carried..).unwrap_or_default());
             match Pin::new(&mut *source).poll_read(cx, &mut read) {
                 Poll::Pending => {
-                    ready!(self.poll_flush(cx, sink)).map_err(Broken::Sink)?;
+                    ready!(self.poll_flush(cx, sink)).map_err(Stop::Sink)?;
                     return Poll::Pending;
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stop::Source(error))),
                 Poll::Ready(Ok(())) => {}
             }
-            match read.filled() {
-                [] => self.flow = Flow::Finishing,
-                bytes => self.write(cx, sink, bytes).map_err(Broken::Sink)?,
+            match read.filled().len() {
+                0 => self.source_said_fin(farewell()),
+                length => {
+                    let input = scratch.get_mut(..carried.saturating_add(length));
+                    self.take_in(cx, sink, input.unwrap_or_default(), rules, is_ours)?;
+                }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Writes at once; what the sink does not take is stashed.
+    /// Puts what waits in the meter in front of what will be read.
+    fn restore(&self, scratch: &mut [u8]) -> usize {
+        let carry = self.meter.as_ref().map_or(&[][..], Meter::carry);
+        match scratch.get_mut(..carry.len()) {
+            Some(front) if !carry.is_empty() => front.copy_from_slice(carry),
+            _ => {}
+        }
+        carry.len()
+    }
+
+    fn source_said_fin(&mut self, farewell: Option<Vec<u8>>) {
+        if self.flow == Flow::Sealed {
+            self.deaf = true;
+            return;
+        }
+        if let (None, Some(frame)) = (self.close, farewell)
+            && self.at_boundary()
+        {
+            self.stash.get_or_insert_default().bytes.extend_from_slice(&frame);
+            self.told_loss = true;
+        }
+        self.flow = Flow::Finishing;
+    }
+
+    /// Passes on what was read, as far as the meter lets it.
+    fn take_in<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+        input: &mut [u8],
+        rules: &Rules,
+        is_ours: &mut impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Stop> {
+        (self.moved, self.heard) = (true, true);
+        if self.garbled {
+            return Ok(());
+        }
+        let Some(meter) = &mut self.meter else {
+            return self.write(cx, sink, input).map_err(Stop::Sink);
+        };
+        let (messages, close) = (&mut self.messages, &mut self.close);
+        let scan = meter.scan(rules, input, |event| {
+            match event {
+                Event::Message(_) => *messages = messages.saturating_add(1),
+                Event::Close(code) => *close = close.or(Some(code)),
+                Event::Pong(payload) if is_ours(payload) => return Fate::Swallow,
+                Event::Ping | Event::Pong(_) => {}
+            }
+            Fate::Pass
+        });
+        let passed = input.get(..scan.passed).unwrap_or_default();
+        if self.flow == Flow::Sealed {
+            self.garbled |= scan.offence.is_some();
+            return Ok(());
+        }
+        match scan.boundary {
+            Some(boundary) if self.insert.is_some() => {
+                let (before, behind) = passed.split_at_checked(boundary).unwrap_or((passed, &[]));
+                self.write(cx, sink, before).map_err(Stop::Sink)?;
+                self.place_now();
+                if self.flow == Flow::Open {
+                    self.write(cx, sink, behind).map_err(Stop::Sink)?;
+                }
+            }
+            _ => self.write(cx, sink, passed).map_err(Stop::Sink)?,
+        }
+        match scan.offence {
+            Some(offence) => {
+                self.garbled = true;
+                Err(Stop::Offence(offence))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the frame that waits behind what has passed, if that ends with a frame.
+    fn place(&mut self) {
+        if self.at_boundary() {
+            self.place_now();
+        }
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.meter.as_ref().is_some_and(Meter::at_boundary)
+    }
+
+    fn place_now(&mut self) {
+        if let Some(insert) = self.insert.take() {
+            self.stash.get_or_insert_default().bytes.extend_from_slice(&insert.frame);
+            self.placed = true;
+            if insert.seals {
+                self.flow = Flow::Sealed;
+            }
+        }
+    }
+
+    /// Writes at once, behind what is stashed; what the sink does not take is stashed.
     fn write<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
         mut bytes: &[u8],
     ) -> io::Result<()> {
-        self.moved = true;
+        if let Some(stash) = &mut self.stash {
+            stash.bytes.extend_from_slice(bytes);
+            return Ok(());
+        }
         while !bytes.is_empty() {
             match Pin::new(&mut *sink).poll_write(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -137,7 +392,7 @@ impl Direction {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.stash = stash(bytes.to_vec());
+                    self.stash = Some(Box::new(Stash { bytes: bytes.to_vec(), sent: 0 }));
                     break;
                 }
             }
@@ -188,7 +443,7 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), io::Error>> {
         match ready!(Pin::new(sink).poll_shutdown(cx)) {
             Err(error) if !already_gone(&error) => return Poll::Ready(Err(error)),
             _ => self.flow = Flow::Done,
@@ -196,8 +451,4 @@ impl Direction {
         self.moved = true;
         Poll::Ready(Ok(()))
     }
-}
-
-fn stash(bytes: Vec<u8>) -> Option<Box<Stash>> {
-    (!bytes.is_empty()).then(|| Box::new(Stash { bytes, sent: 0 }))
 }

@@ -8,7 +8,14 @@ use tokio::task::LocalSet;
 
 use super::*;
 
-const LIMITS: Limits = Limits { idle: None, half_close: Duration::from_secs(30) };
+/// Bytes, not frames.
+const LIMITS: Limits = Limits {
+    frames: None,
+    idle: None,
+    half_close: Duration::from_secs(30),
+    close: Duration::from_secs(5),
+    tell_loss: true,
+};
 
 struct Ends {
     client: DuplexStream,
@@ -18,6 +25,10 @@ struct Ends {
 }
 
 fn open(buffer: usize, limits: Limits, ahead: (&[u8], &[u8])) -> Ends {
+    beating(buffer, limits, Pulses::default(), ahead)
+}
+
+fn beating(buffer: usize, limits: Limits, pulses: Pulses, ahead: (&[u8], &[u8])) -> Ends {
     let (client, client_far) = duplex(buffer);
     let (upstream, upstream_far) = duplex(buffer);
     let roster = Rc::new(Roster::default());
@@ -25,6 +36,7 @@ fn open(buffer: usize, limits: Limits, ahead: (&[u8], &[u8])) -> Ends {
         Leg { stream: client_far, read_ahead: ahead.0.to_vec() },
         Leg { stream: upstream_far, read_ahead: ahead.1.to_vec() },
         limits,
+        pulses,
         roster.enter(),
     );
     Ends { client, upstream, tunnel: tokio::task::spawn_local(tunnel), roster }
@@ -175,5 +187,286 @@ fn a_vanished_peer_is_named() {
 fn an_idle_tunnel_is_small() {
     // Memory per idle socket is a promise; this number may only fall.
     let size = size_of::<Tunnel<tokio::net::TcpStream, tokio::net::TcpStream>>();
-    assert!(size <= 256, "{size} bytes");
+    assert!(size <= 640, "{size} bytes");
+}
+
+const FRAMES: Limits = Limits {
+    frames: Some(Rules {
+        strict: true,
+        extensions: Extensions::None,
+        max_frame: 50_000,
+        max_message: 60_000,
+    }),
+    ..LIMITS
+};
+
+/// A frame of a client (masked with zeros, which shows its payload) or of an upstream.
+fn frame(heading: Heading, first: u8, payload: &[u8]) -> Vec<u8> {
+    let (bit, key) = match heading {
+        Heading::ToUpstream => (0x80, &[0; 4][..]),
+        Heading::ToClient => (0, &[][..]),
+    };
+    let length = match u8::try_from(payload.len()) {
+        Ok(short @ ..126) => vec![bit | short],
+        _ => [&[bit | 126][..], &u16::try_from(payload.len()).unwrap().to_be_bytes()].concat(),
+    };
+    [&[first][..], &length, key, payload].concat()
+}
+
+fn close(heading: Heading, code: u16) -> Vec<u8> {
+    frame(heading, 0x88, &code.to_be_bytes())
+}
+
+/// Everything until the FIN: what stands before the last frame, and that one's code when it is a
+/// Close.
+async fn last_words(stream: &mut DuplexStream) -> (Vec<u8>, Option<u16>) {
+    let mut bytes = Vec::new();
+    // A reset ends it too.
+    stream.read_to_end(&mut bytes).await.ok();
+    let mut at = 0;
+    while let Some(header) = frame::Header::read(&bytes[at..]) {
+        let start = at + header.length;
+        let end = start + header.payload as usize;
+        if header.opcode == frame::CLOSE && end == bytes.len() {
+            let mut payload = bytes[start..end].to_vec();
+            frame::mask(&mut payload, header.key.unwrap_or_default());
+            let code = u16::from_be_bytes([payload[0], payload[1]]);
+            return (bytes[..at].to_vec(), Some(code));
+        }
+        at = end.min(bytes.len());
+    }
+    (bytes, None)
+}
+
+use Heading::{ToClient, ToUpstream};
+
+#[test]
+fn a_close_and_its_answer_pass_and_are_what_the_end_is_called_by() {
+    run(async {
+        let ahead = frame(ToUpstream, 0x81, b"early");
+        let mut ends = open(4096, FRAMES, (&ahead, b""));
+        let words = [frame(ToUpstream, 0x82, &[7; 300]), close(ToUpstream, 4001)].concat();
+        ends.client.write_all(&words).await.unwrap();
+        let mut got = vec![0; ahead.len() + words.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [ahead, words].concat());
+        let answer = close(ToClient, 4001);
+        ends.upstream.write_all(&answer).await.unwrap();
+        ends.upstream.shutdown().await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(4001)));
+        ends.client.shutdown().await.unwrap();
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::Closed, Closer::Client));
+        assert_eq!((ended.code, ended.messages_to_upstream), (Some(4001), 2));
+    });
+}
+
+#[test]
+fn a_side_hears_that_the_other_one_is_gone() {
+    run(async {
+        for (gone, code) in [(Closer::Upstream, BAD_GATEWAY), (Closer::Client, GOING_AWAY)] {
+            let Ends { mut client, mut upstream, tunnel, .. } = open(4096, FRAMES, (b"", b""));
+            match gone {
+                Closer::Upstream => {
+                    upstream.write_all(&frame(ToClient, 0x81, b"last")).await.unwrap();
+                    drop(upstream);
+                    let (before, told) = last_words(&mut client).await;
+                    assert_eq!((before, told), (frame(ToClient, 0x81, b"last"), Some(code)));
+                    client.write_all(&close(ToUpstream, code)).await.unwrap();
+                    drop(client);
+                }
+                _ => {
+                    drop(client);
+                    assert_eq!(last_words(&mut upstream).await, (vec![], Some(code)));
+                    drop(upstream);
+                }
+            }
+            let ended = tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (Reason::Lost, gone));
+            assert_eq!(ended.code, Some(code));
+        }
+    });
+}
+
+#[test]
+fn a_loss_that_is_not_to_be_told_is_a_bare_fin() {
+    run(async {
+        let Ends { mut client, upstream, tunnel, .. } =
+            open(4096, Limits { tell_loss: false, ..FRAMES }, (b"", b""));
+        drop(upstream);
+        assert_eq!(last_words(&mut client).await, (vec![], None));
+        drop(client);
+        assert_eq!(tunnel.await.unwrap().code, None);
+    });
+}
+
+#[test]
+fn an_offender_hears_1002_or_1009_and_the_other_side_a_close_of_its_own() {
+    run(async {
+        let long = frame(ToUpstream, 0x02, &[1; 50_000]);
+        let more = frame(ToUpstream, 0x80, &[1; 20_000]);
+        for (bad, passes, code, reason) in [
+            (frame(ToClient, 0x81, b"unmasked"), 0, 1002, Reason::Protocol),
+            (frame(ToUpstream, 0x83, b"reserved"), 0, 1002, Reason::Protocol),
+            (frame(ToUpstream, 0x82, &[1; 50_001]), 0, 1009, Reason::TooBig),
+            ([long.clone(), more].concat(), long.len(), 1009, Reason::TooBig),
+        ] {
+            let mut ends = open(1 << 20, FRAMES, (b"", b""));
+            let fine = frame(ToUpstream, 0x81, b"fine");
+            ends.client.write_all(&[&fine[..], &bad].concat()).await.unwrap();
+            let upstream = tokio::task::spawn_local(async move {
+                let mut got = vec![0; fine.len() + passes];
+                ends.upstream.read_exact(&mut got).await.unwrap();
+                let mut close_of_ours = [0; 8];
+                ends.upstream.read_exact(&mut close_of_ours).await.unwrap();
+                let header = frame::Header::read(&close_of_ours).unwrap();
+                assert!(header.opcode == frame::CLOSE && header.key.is_some());
+                ends.upstream.write_all(&close(ToClient, GOING_AWAY)).await.unwrap();
+                ends.upstream
+            });
+            assert_eq!(last_words(&mut ends.client).await, (vec![], Some(code)));
+            drop(ends.client);
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (reason, Closer::Bowline));
+            assert_eq!((ended.code, ended.messages_to_upstream), (Some(code), 1));
+            drop(upstream.await.unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_close_of_ours_waits_for_the_end_of_the_frame_under_way() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let under_way = frame(ToClient, 0x82, &[5; 100]);
+        ends.upstream.write_all(&under_way[..40]).await.unwrap();
+        let mut got = vec![0; 40];
+        ends.client.read_exact(&mut got).await.unwrap();
+        // An offence, while the other direction is in the middle of a frame.
+        ends.client.write_all(b"\x81\x01x").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let rest = [&under_way[40..], &frame(ToClient, 0x82, b"too late")].concat();
+        ends.upstream.write_all(&rest).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, GOING_AWAY)).await.unwrap();
+        let mut got = vec![0; under_way.len() - 40];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, under_way[40..]);
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1002)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Protocol);
+    });
+}
+
+#[test]
+fn a_close_of_ours_that_nobody_answers_ends_in_time() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        let began = Instant::now();
+        let ended = (&mut ends.tunnel).await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::Idle, Closer::Bowline));
+        assert_eq!((ended.code, began.elapsed().as_secs()), (Some(GOING_AWAY), 65));
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(GOING_AWAY)));
+        assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(GOING_AWAY)));
+    });
+}
+
+#[test]
+fn a_close_of_ours_never_stands_behind_a_peers() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+        let ended = (&mut ends.tunnel).await.unwrap();
+        assert_eq!((ended.reason, ended.code), (Reason::Idle, Some(1000)));
+        assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(1000)));
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(GOING_AWAY)));
+    });
+}
+
+const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
+
+/// Answers pings until the other side is silent for an hour; returns how many there were.
+async fn answers_pings(mut stream: DuplexStream, heading: Heading) -> (usize, DuplexStream) {
+    let mut pings = 0;
+    let mut header = [0; 2];
+    while stream.read_exact(&mut header).await.is_ok() && header[0] == 0x89 {
+        pings += 1;
+        let mut rest = vec![0; if header[1] & 0x80 == 0 { 8 } else { 12 }];
+        stream.read_exact(&mut rest).await.unwrap();
+        let keyed = rest.len() - 8;
+        let (key, payload) = rest.split_at_mut(keyed);
+        frame::mask(payload, (&*key).try_into().unwrap_or_default());
+        stream.write_all(&frame(heading, 0x8a, payload)).await.unwrap();
+        if pings == 100 {
+            break;
+        }
+    }
+    (pings, stream)
+}
+
+#[test]
+fn quiet_sides_that_answer_live_for_ever_and_see_no_pong_of_the_other() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        let ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let began = Instant::now();
+        let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
+        let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
+        let (asked_client, client) = client.await.unwrap();
+        let (asked_upstream, upstream) = upstream.await.unwrap();
+        assert_eq!((asked_client, asked_upstream), (100, 100));
+        assert_eq!(began.elapsed().as_secs(), 3000);
+        assert!(!ends.tunnel.is_finished());
+        drop((client, upstream));
+    });
+}
+
+#[test]
+fn a_side_that_does_not_answer_is_given_up_and_the_other_one_hears_of_it() {
+    run(async {
+        for (gone, code) in [(Closer::Client, GOING_AWAY), (Closer::Upstream, BAD_GATEWAY)] {
+            let silent = Pulses {
+                client: Some(PULSE).filter(|_| gone == Closer::Client),
+                upstream: Some(PULSE).filter(|_| gone == Closer::Upstream),
+            };
+            let mut ends = beating(4096, FRAMES, silent, (b"", b""));
+            let began = Instant::now();
+            let (live, heading) = match gone {
+                Closer::Client => (&mut ends.upstream, ToClient),
+                _ => (&mut ends.client, ToUpstream),
+            };
+            let mut told = [0; 4];
+            live.read_exact(&mut told).await.unwrap();
+            assert_eq!(told[0], 0x88);
+            assert_eq!(began.elapsed().as_secs(), 40);
+            live.write_all(&close(heading, code)).await.unwrap();
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (Reason::Heartbeat, Closer::Bowline));
+            assert_eq!(ended.code, Some(code));
+            assert_eq!(began.elapsed().as_secs(), 40);
+        }
+    });
+}
+
+#[test]
+fn pings_stand_between_frames_and_foreign_pongs_pass() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: None };
+        let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let long = frame(ToClient, 0x82, &[5; 200]);
+        ends.upstream.write_all(&long[..100]).await.unwrap();
+        // The client is quiet while a frame to it is under way.
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        ends.upstream.write_all(&long[100..]).await.unwrap();
+        let foreign = frame(ToUpstream, 0x8a, b"8 bytes!");
+        ends.client.write_all(&foreign).await.unwrap();
+        let mut got = vec![0; long.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got[..long.len()], long);
+        assert_eq!(got[long.len()..][..2], [0x89, 8]);
+        let mut got = vec![0; foreign.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, foreign);
+    });
 }

@@ -56,9 +56,12 @@ impl Bowline {
         ))
     }
 
-    /// From a whole configuration; listen on port 0.
+    /// From a whole configuration; listen on port 0. Tunnels carry bytes, since most tests send what
+    /// is no frame; one that is about frames says `websocket:` itself.
     pub fn with(yaml: &str) -> Self {
-        let (config, mut mistakes) = config::parse("test.yaml", yaml, &|_| None);
+        let opaque = if yaml.contains("websocket:") { "" } else { OPAQUE };
+        let (config, mut mistakes) =
+            config::parse("test.yaml", &format!("{yaml}\n{opaque}"), &|_| None);
         let plan = Plan::build(&config, Path::new(""), &mut mistakes);
         assert!(mistakes.is_empty(), "{mistakes}");
         let server = Server::bind(plan).unwrap();
@@ -384,6 +387,9 @@ pub fn config(endpoints: &[SocketAddr], extra: &str) -> String {
         endpoints.join(", ")
     )
 }
+
+/// Tunnels of bytes.
+pub const OPAQUE: &str = "websocket: { frames: opaque }\n";
 
 /// Opens a tunnel: its client's end and its upstream's.
 pub fn tunnel(bowline: &Bowline, upstream: &Upstream) -> (Wire, Wire) {

@@ -11,6 +11,7 @@ use regex::Regex;
 
 use super::*;
 use crate::plan::Timeouts;
+use crate::plan::WebSocket;
 
 const HOSTS: [&str; 7] =
     ["a.example", "b.a.example", "c.test", "*.example", "*.a.example", "*.b.a.example", "*.test"];
@@ -55,6 +56,7 @@ fn route(matcher: Matcher) -> Route {
             idle: None,
             half_close: second,
         },
+        websocket: WebSocket::resolve(&Default::default(), &Default::default()),
         max_body: None,
     }
 }

@@ -1,0 +1,59 @@
+//! What happens to WebSockets once they are open.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Limit, Size, Switch, Time};
+
+/// How open WebSockets are treated. A route inherits what it does not set from the top level.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of WebSocket settings")]
+pub struct WebSocket {
+    /// Whether Bowline looks at frames (`metered`) or carries bytes (`opaque`). Everything below, and
+    /// close codes in logs and metrics, needs `metered`. Default: `metered`.
+    pub frames: Option<Frames>,
+    /// End a WebSocket whose frames break RFC 6455 or RFC 7692: the offender gets 1002. UTF-8 is not
+    /// looked at. Default: `true`.
+    pub strict: Option<Switch>,
+    /// Pings that show whether a quiet side is still there.
+    /// Default: each its own.
+    pub heartbeat: Heartbeat,
+    /// The largest frame, as it travels (compressed, where that was agreed on); a larger one ends the
+    /// WebSocket with 1009 before its payload passes. Default: unlimited.
+    pub max_frame: Option<Size>,
+    /// The largest message over all its frames, as it travels; a larger one ends the WebSocket with
+    /// 1009. Default: unlimited.
+    pub max_message: Option<Size>,
+    /// How long a peer may take to answer a Close from Bowline. Default: `5s`.
+    pub close_timeout: Option<Time>,
+    /// Whether a side is told by a Close that the other one is gone without one: 1014 to the client,
+    /// 1001 to the upstream. Otherwise it sees a bare end of the connection. Default: `true`.
+    pub tell_loss: Option<Switch>,
+}
+
+/// Pings to both sides. A side that talks is not asked; a WebSocket is never ended for being quiet, but
+/// for not answering.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of heartbeat settings")]
+pub struct Heartbeat {
+    /// Silence of a side after which it gets a ping, or `off` for no pings at all. Default: `30s`.
+    pub interval: Option<Limit>,
+    /// Silence after a ping after which the side counts as gone and the WebSocket is ended. Default:
+    /// `10s`.
+    pub timeout: Option<Time>,
+    /// Whether clients are asked. Default: `true`.
+    pub client: Option<Switch>,
+    /// Whether upstreams are asked. Default: `true`.
+    pub upstream: Option<Switch>,
+}
+
+/// Whether frames are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", expecting = "`metered` or `opaque`")]
+pub enum Frames {
+    /// Headers and control frames are.
+    #[default]
+    Metered,
+    /// They are bytes.
+    Opaque,
+}

@@ -1,0 +1,49 @@
+//! What each side is told when Bowline ends a tunnel: codes and words, decided in one place.
+
+use super::offence::Offence;
+use super::{Closer, Reason};
+
+/// The other side has gone, or is told to go (RFC 6455 section 7.4.1).
+pub(super) const GOING_AWAY: u16 = 1001;
+
+/// The upstream is gone, or says what is no WebSocket (IANA's registry of close codes).
+pub(super) const BAD_GATEWAY: u16 = 1014;
+
+/// An end that Bowline brings about, and the Close that each side gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    pub(super) reason: Reason,
+    pub(super) closer: Closer,
+    /// The code that the end goes by.
+    pub(super) code: u16,
+    pub(super) to_client: u16,
+    pub(super) to_upstream: u16,
+    /// For a person who looks at the frames. Never a peer's words.
+    pub(super) text: &'static str,
+}
+
+impl Goodbye {
+    /// The peer at the source of a direction, `from`, sent a frame that may not pass.
+    pub(super) fn offence(from: Closer, offence: Offence) -> Self {
+        let code = offence.code();
+        let (to_client, to_upstream) = match from {
+            Closer::Client => (code, GOING_AWAY),
+            Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, code),
+        };
+        let (reason, text) = (offence.reason(), offence.text());
+        Self { reason, closer: Closer::Bowline, code, to_client, to_upstream, text }
+    }
+
+    /// One side, `gone`, is there no more; the end began with `closer`.
+    pub(super) fn lost(gone: Closer, closer: Closer, reason: Reason) -> Self {
+        let code = if gone == Closer::Client { GOING_AWAY } else { BAD_GATEWAY };
+        let text = Reason::Lost.text();
+        Self { reason, closer, code, to_client: BAD_GATEWAY, to_upstream: GOING_AWAY, text }
+    }
+
+    /// Bowline itself has had enough, or `closer` has gone quietly.
+    pub(super) fn due(reason: Reason, closer: Closer) -> Self {
+        let code = GOING_AWAY;
+        Self { reason, closer, code, to_client: code, to_upstream: code, text: reason.text() }
+    }
+}

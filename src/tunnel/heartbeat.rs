@@ -1,0 +1,212 @@
+//! Whether a side is still there: a ping when nothing was heard of it for a while, and an end when
+//! nothing comes back. Decisions only; time is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frame::{self, Heading};
+
+/// How often a side is asked, and for how long it may keep quiet then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Of silence before a ping.
+    pub interval: Duration,
+    /// Of silence after a ping before the side counts as gone.
+    pub timeout: Duration,
+}
+
+/// What is known of one side.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    pulse: Pulse,
+    /// When the last byte came.
+    heard: Instant,
+    ping: Ping,
+    /// The payload of the last ping; a random number at first, one more each time.
+    tag: u64,
+    /// How many there were.
+    sent: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    /// None is out.
+    No,
+    /// One waits for the end of a frame under way.
+    Waits,
+    /// One went out then.
+    Out(Instant),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Nothing.
+    Wait,
+    /// Send a ping.
+    Ask,
+    /// Nothing came back.
+    Gone,
+}
+
+impl Heartbeat {
+    /// A side that was heard `now`.
+    pub(super) fn new(pulse: Pulse, now: Instant) -> Self {
+        Self { pulse, heard: now, ping: Ping::No, tag: 0, sent: 0 }
+    }
+
+    /// Bytes came.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let Pulse { interval, timeout } = self.pulse;
+        match self.ping {
+            Ping::Waits => None,
+            Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
+            // Whatever was heard since is as good as a pong.
+            Ping::Out(_) | Ping::No => self.heard.checked_add(interval),
+        }
+    }
+
+    /// What is to be done `now`.
+    pub(super) fn act(&self, now: Instant) -> Act {
+        match self.due() {
+            Some(due) if due <= now => match self.ping {
+                Ping::Out(sent) if sent >= self.heard => Act::Gone,
+                _ => Act::Ask,
+            },
+            _ => Act::Wait,
+        }
+    }
+
+    /// The next ping. It counts from when it is [`Heartbeat::sent`].
+    pub(super) fn ask(&mut self, heading: Heading) -> Vec<u8> {
+        if self.sent == 0 {
+            let mut tag = [0; 8];
+            // Without randomness a peer could guess a tag, and gain nothing by it.
+            getrandom::fill(&mut tag).ok();
+            self.tag = u64::from_be_bytes(tag);
+        }
+        self.tag = self.tag.wrapping_add(1);
+        self.sent = self.sent.saturating_add(1);
+        self.ping = Ping::Waits;
+        frame::ping(heading, self.tag.to_be_bytes())
+    }
+
+    /// The ping went out.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.ping == Ping::Waits {
+            self.ping = Ping::Out(now);
+        }
+    }
+
+    /// Whether a pong answers one of ours, be it late; with the round trip when it answers the last.
+    pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Option<Duration>> {
+        let tag = u64::from_be_bytes(payload.try_into().ok()?);
+        let age = self.tag.wrapping_sub(tag);
+        if age >= self.sent {
+            return None;
+        }
+        match self.ping {
+            Ping::Out(sent) if age == 0 => {
+                self.ping = Ping::No;
+                Some(Some(now.saturating_duration_since(sent)))
+            }
+            _ => Some(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PULSE: Pulse =
+        Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
+
+    fn at(began: Instant, seconds: u64) -> Instant {
+        began + Duration::from_secs(seconds)
+    }
+
+    /// The payload of a ping to the client.
+    fn tag(frame: &[u8]) -> [u8; 8] {
+        assert_eq!(frame[..2], [0x89, 8]);
+        frame[2..].try_into().unwrap()
+    }
+
+    #[test]
+    fn a_side_that_talks_is_never_asked() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        for minute in (0..3600).step_by(29) {
+            assert_eq!(heartbeat.act(at(began, minute)), Act::Wait);
+            heartbeat.heard(at(began, minute));
+        }
+    }
+
+    #[test]
+    fn a_quiet_side_is_asked_and_its_answer_is_a_round_trip() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        for round in 0..5 {
+            let asked = at(began, 30 + round * 35);
+            assert_eq!(heartbeat.due(), Some(asked));
+            assert_eq!(heartbeat.act(asked), Act::Ask);
+            let ping = heartbeat.ask(Heading::ToClient);
+            heartbeat.sent(asked);
+            assert_eq!(heartbeat.act(asked + Duration::from_secs(9)), Act::Wait);
+            let answered = asked + Duration::from_secs(5);
+            heartbeat.heard(answered);
+            let round_trip = heartbeat.pong(&tag(&ping), answered);
+            assert_eq!(round_trip, Some(Some(Duration::from_secs(5))));
+        }
+    }
+
+    #[test]
+    fn a_side_that_keeps_quiet_is_gone_and_one_that_says_anything_is_not() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        drop(heartbeat.ask(Heading::ToUpstream));
+        heartbeat.sent(at(began, 30));
+        assert_eq!(heartbeat.act(at(began, 39)), Act::Wait);
+        assert_eq!(heartbeat.act(at(began, 40)), Act::Gone);
+        heartbeat.heard(at(began, 38));
+        assert_eq!(heartbeat.act(at(began, 40)), Act::Wait);
+        assert_eq!(heartbeat.due(), Some(at(began, 68)));
+    }
+
+    #[test]
+    fn a_ping_that_waits_for_a_frame_to_end_condemns_nobody() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        drop(heartbeat.ask(Heading::ToClient));
+        assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
+        heartbeat.sent(at(began, 1000));
+        assert_eq!(heartbeat.due(), Some(at(began, 1010)));
+    }
+
+    #[test]
+    fn only_pongs_that_answer_ours_are_ours() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        assert_eq!(heartbeat.pong(&[0; 8], began), None);
+        let first = tag(&heartbeat.ask(Heading::ToClient));
+        heartbeat.sent(began);
+        let second = tag(&heartbeat.ask(Heading::ToClient));
+        heartbeat.sent(began);
+        assert_ne!(first, second);
+        // A late one is ours, and tells nothing; one that was answered tells nothing again.
+        assert_eq!(heartbeat.pong(&first, began), Some(None));
+        assert_eq!(heartbeat.pong(&second, began), Some(Some(Duration::ZERO)));
+        assert_eq!(heartbeat.pong(&second, began), Some(None));
+        let next = u64::from_be_bytes(second).wrapping_add(1).to_be_bytes();
+        let before = u64::from_be_bytes(first).wrapping_sub(1).to_be_bytes();
+        for other in [&next[..], &before, b"", b"1234567", b"123456789"] {
+            assert_eq!(heartbeat.pong(other, began), None, "{other:?}");
+        }
+    }
+}
