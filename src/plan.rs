@@ -1,6 +1,7 @@
 //! What a configuration means: resolved, checked, immutable. Every mistake is found in one pass
 //! and told with its place; nothing here opens a socket or reads a file.
 
+mod drain;
 mod endpoint;
 mod listener;
 mod route;
@@ -13,13 +14,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Duration;
 
 use http::HeaderValue;
 
 use crate::config::{self, At, Config, Mistakes};
 use crate::fields::is_token;
 
+pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
@@ -47,8 +48,8 @@ pub struct Plan {
     pub via: HeaderValue,
     /// Which forwarding headers upstreams get.
     pub forwarded: config::Forwarded,
-    /// From SIGTERM to the last cut.
-    pub drain: Duration,
+    /// How it ends.
+    pub drain: Drain,
     /// Worker threads.
     pub workers: usize,
     /// The least important level that is logged.
@@ -79,7 +80,7 @@ impl Plan {
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,
             forwarded: config.forwarded.unwrap_or_default(),
-            drain: config.drain.timeout.map_or(Duration::from_secs(30), |time| time.0),
+            drain: Drain::build(&config.drain, &root.key("drain"), mistakes),
             workers: workers(config, &root, mistakes),
             log_level: config.log.level.unwrap_or_default(),
             log_format: config.log.format.unwrap_or_default(),

@@ -108,7 +108,7 @@ impl Server {
         stop: impl Future<Output = ()>,
         now: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let drain = self.generation.plan.drain;
+        let drain = self.generation.plan.drain.timeout;
         let (phase, phases) = watch::channel(Phase::Serving);
         let ready = Arc::new(AtomicBool::new(true));
         let listeners = self.worker_listeners();

@@ -7,8 +7,10 @@ mod ended;
 mod frame;
 mod goodbye;
 mod heartbeat;
+mod limits;
 mod meter;
 mod offence;
+mod pace;
 mod roster;
 mod scratch;
 
@@ -24,35 +26,14 @@ use tokio::time::{Instant, Sleep};
 use self::direction::{Direction, Stop};
 pub use self::ended::{CODES, Closer, Ended, Reason};
 use self::frame::Heading;
-use self::goodbye::{BAD_GATEWAY, GOING_AWAY, Goodbye};
-pub use self::heartbeat::Pulse;
+use self::goodbye::{BAD_GATEWAY, Closing, GOING_AWAY, Goodbye};
 use self::heartbeat::{Act, Heartbeat};
+pub use self::heartbeat::{Pulse, RoundTrips};
+pub use self::limits::{Limits, Pulses};
 pub use self::meter::{Extensions, Rules};
-pub use self::roster::{Member, Roster};
-
-/// What a tunnel lives by.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// What frames are measured by; `None` carries bytes and looks at nothing.
-    pub frames: Option<Rules>,
-    /// No byte in either direction for so long ends the tunnel; `None` never does.
-    pub idle: Option<Duration>,
-    /// After one side's FIN was passed on: silence for so long ends what is left.
-    pub half_close: Duration,
-    /// For both sides to answer a Close of ours; after it the sockets are dropped.
-    pub close: Duration,
-    /// Whether a side hears, by a Close, that the other one is gone; it only sees a FIN otherwise.
-    pub tell_loss: bool,
-}
-
-/// How the two sides are asked whether they are there; frames must be looked at.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pulses {
-    /// The client.
-    pub client: Option<Pulse>,
-    /// The upstream.
-    pub upstream: Option<Pulse>,
-}
+pub use self::pace::Pace;
+use self::roster::Order;
+pub use self::roster::{Member, Roster, Ticket};
 
 /// One side of a tunnel: its stream, and what was read from it before the tunnel began.
 pub struct Leg<S> {
@@ -84,24 +65,6 @@ pub struct Tunnel<C, U> {
     upstream_heartbeat: Option<Heartbeat>,
     round_trips: RoundTrips,
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// Answers to pings that came since they were last taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RoundTrips {
-    /// The client's.
-    pub client: Option<Duration>,
-    /// The upstream's.
-    pub upstream: Option<Duration>,
-}
-
-/// An end that Bowline has begun: a Close is on its way to each side that is still there.
-#[derive(Clone, Copy, Debug)]
-struct Closing {
-    reason: Reason,
-    closer: Closer,
-    /// The sockets are dropped then, answered or not.
-    until: Option<Instant>,
 }
 
 impl<C, U> Tunnel<C, U>
@@ -438,8 +401,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
         loop {
-            if this.member.poll_cut(cx).is_ready() {
-                return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
+            match this.member.poll_order(cx) {
+                Some(Order::Cut) => {
+                    return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
+                }
+                Some(Order::Close(code)) if this.limits.frames.is_some() => {
+                    this.close(Goodbye::drain(code));
+                }
+                // What carries bytes cannot be told; it lives until it is cut.
+                Some(Order::Close(_)) | None => {}
             }
             if let Some((reason, closer)) = this.poll_relay(cx) {
                 return Poll::Ready(this.ended(cx, reason, closer));

@@ -39,7 +39,10 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ),
     // `upstream` for its keep-alive settings, which both sides of a proxy share; `config` for the
     // places of certificate mistakes.
-    ("accept", &["config", "drain", "exchange", "generation", "plan", "telemetry", "upstream"]),
+    (
+        "accept",
+        &["config", "drain", "exchange", "generation", "plan", "telemetry", "tunnel", "upstream"],
+    ),
     ("admin", &["telemetry"]),
     (
         "server",

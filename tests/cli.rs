@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use support::{BOUND, SWITCHING, Upstream, Wire, handshake, nobody, wait_for};
+use support::{BOUND, Upstream, Wire, nobody, wait_for};
 
 /// A folder of its own for each test, gone at its end.
 struct Folder(PathBuf);
@@ -395,26 +395,23 @@ fn a_hangup_is_no_end() {
     assert_eq!(get(serving.address), "here");
 }
 
-/// `still`, masked with zeros.
-const FRAME: &[u8] = b"\x81\x85\0\0\0\0still";
-
 #[test]
 fn the_second_signal_ends_at_once_what_the_first_waits_for() {
     let upstream = Upstream::new();
     let address = upstream.address.to_string();
     let mut serving = Serving::start(&Folder::new(), &["-l", "127.0.0.1:0", "-u", &address]);
     let mut client = Wire::connect(serving.address);
-    client.send(handshake("/", ""));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut server = upstream.accept();
     server.head();
-    server.send(SWITCHING);
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
     client.head();
 
     serving.signal("TERM");
     serving.line("draining");
-    assert!(serving.is_running(), "a tunnel is open, and the deadline far");
-    client.send(FRAME);
-    assert_eq!(server.exactly(FRAME.len()), FRAME);
+    assert!(serving.is_running(), "an answer is under way, and the deadline far");
+    server.send("still");
+    assert_eq!(client.exactly(5), b"still");
 
     let began = Instant::now();
     serving.signal("TERM");

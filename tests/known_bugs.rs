@@ -8,15 +8,15 @@
 
 mod support;
 
-use std::fs::{self, File};
+use std::fs::{self};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::process::Process;
 use support::{ACCEPT, BOUND, Bowline, KEY, OPAQUE, SWITCHING, Upstream, Wire};
 use support::{config, handshake, tunnel, wait_for};
 
@@ -46,79 +46,6 @@ impl Drop for NoPanics {
         if !thread::panicking() {
             assert_eq!(PANICS.load(Ordering::Relaxed), 0, "a worker panicked");
         }
-    }
-}
-
-/// The built binary with a configuration of its own.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
-}
-
-impl Process {
-    /// `descriptors` is its limit of open files, which it cannot raise.
-    fn start(name: &str, yaml: &str, descriptors: Option<u32>) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("known_bugs");
-        fs::create_dir_all(&folder).unwrap();
-        let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
-        fs::write(&file, yaml).unwrap();
-        let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
-        let child = Command::new("sh")
-            .arg("-c")
-            .arg(format!("{limit}exec \"$0\" run --config \"$1\""))
-            .arg(env!("CARGO_BIN_EXE_bowline"))
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, address: support::nobody(), log };
-        let mut address = None;
-        wait_for("the binary to listen", || {
-            assert!(process.child.try_wait().unwrap().is_none(), "{}", process.logged());
-            let logged = process.logged();
-            let told = logged.split("listening address=").nth(1);
-            address = told.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            address.is_some()
-        });
-        process.address = address.unwrap();
-        process
-    }
-
-    fn logged(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn client(&self) -> Wire {
-        Wire::connect(self.address)
-    }
-
-    /// User and system time since its start.
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // After the name in brackets; fields 14 and 15 of proc(5), in ticks of 10 ms.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
-    }
-
-    /// CPU time used while a moment passes.
-    fn cpu_over(&self, moment: Duration) -> Duration {
-        let before = self.cpu();
-        thread::sleep(moment);
-        self.cpu() - before
-    }
-
-    fn threads(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 

@@ -25,6 +25,7 @@ use crate::exchange::{self, Arrival, ClientStream, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
 use crate::telemetry::Metrics;
+use crate::tunnel::Pace;
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
 /// cases.
@@ -190,8 +191,15 @@ impl WorkerThread {
             self.take_over(&listeners, passed);
         }
         self.worker.close_idle();
+        let drain = self.worker.generation().plan.drain;
+        let pace = Pace { spread: drain.spread, code: drain.code };
+        let told = async {
+            pace.close_all(&self.worker.roster).await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = self.worker.empty() => {}
+            () = told => {}
             () = drain::over(&mut phase) => {
                 self.worker.roster.cut_all();
                 // Requests that are still in flight are cut with the runtime.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Time;
+use super::{Count, Time};
 
 /// How Bowline ends when it is told to stop.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -12,4 +12,9 @@ pub struct Drain {
     /// How long requests and tunnels may go on after SIGTERM or SIGINT; what is left then is cut.
     /// Default: `30s`.
     pub timeout: Option<Time>,
+    /// Over how long the closes of open WebSockets are spread, so that their clients do not all come
+    /// back at once. A few take less: 50 ms each. Default: `20s`, and no more than `timeout`.
+    pub spread: Option<Time>,
+    /// The close code that both sides of a WebSocket get. Default: `1012` (service restart).
+    pub code: Option<Count>,
 }

@@ -73,7 +73,9 @@ impl Refusal {
                 headers.insert(ALLOW, HeaderValue::from_static(METHODS));
             }
             Failure::Draining | Failure::NoEndpoint => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                // Not all at the same second.
+                let seconds = 1 + getrandom::u32().unwrap_or_default() % 5;
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! What each side is told when Bowline ends a tunnel: codes and words, decided in one place.
 
+use tokio::time::Instant;
+
 use super::offence::Offence;
 use super::{Closer, Reason};
 
@@ -22,6 +24,15 @@ pub(super) struct Goodbye {
     pub(super) text: &'static str,
 }
 
+/// An end that Bowline has begun: a Close is on its way to each side that is still there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub(super) reason: Reason,
+    pub(super) closer: Closer,
+    /// The sockets are dropped then, answered or not.
+    pub(super) until: Option<Instant>,
+}
+
 impl Goodbye {
     /// The peer at the source of a direction, `from`, sent a frame that may not pass.
     pub(super) fn offence(from: Closer, offence: Offence) -> Self {
@@ -39,6 +50,12 @@ impl Goodbye {
         let code = if gone == Closer::Client { GOING_AWAY } else { BAD_GATEWAY };
         let text = Reason::Lost.text();
         Self { reason, closer, code, to_client: BAD_GATEWAY, to_upstream: GOING_AWAY, text }
+    }
+
+    /// A drain, with the code that it is configured to have.
+    pub(super) fn drain(code: u16) -> Self {
+        let (reason, closer) = (Reason::Drain, Closer::Bowline);
+        Self { reason, closer, code, to_client: code, to_upstream: code, text: reason.text() }
     }
 
     /// Bowline itself has had enough, or `closer` has gone quietly.

@@ -16,6 +16,15 @@ pub struct Pulse {
     pub timeout: Duration,
 }
 
+/// Answers to pings that came since they were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// The client's.
+    pub client: Option<Duration>,
+    /// The upstream's.
+    pub upstream: Option<Duration>,
+}
+
 /// What is known of one side.
 #[derive(Debug)]
 pub(super) struct Heartbeat {

@@ -1,0 +1,29 @@
+//! What a tunnel lives by.
+
+use std::time::Duration;
+
+use super::{Pulse, Rules};
+
+/// What a tunnel lives by.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What frames are measured by; `None` carries bytes and looks at nothing.
+    pub frames: Option<Rules>,
+    /// No byte in either direction for so long ends the tunnel; `None` never does.
+    pub idle: Option<Duration>,
+    /// After one side's FIN was passed on: silence for so long ends what is left.
+    pub half_close: Duration,
+    /// For both sides to answer a Close of ours; after it the sockets are dropped.
+    pub close: Duration,
+    /// Whether a side hears, by a Close, that the other one is gone; it only sees a FIN otherwise.
+    pub tell_loss: bool,
+}
+
+/// How the two sides are asked whether they are there; frames must be looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pulses {
+    /// The client.
+    pub client: Option<Pulse>,
+    /// The upstream.
+    pub upstream: Option<Pulse>,
+}

@@ -1,0 +1,99 @@
+//! The built binary as a process of its own.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{Wire, wait_for};
+
+/// The built binary with a configuration of its own.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Process {
+    /// `descriptors` is its limit of open files, which it cannot raise.
+    pub fn start(name: &str, yaml: &str, descriptors: Option<u32>) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
+        fs::create_dir_all(&folder).unwrap();
+        let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
+        fs::write(&file, yaml).unwrap();
+        let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{limit}exec \"$0\" run --config \"$1\""))
+            .arg(env!("CARGO_BIN_EXE_bowline"))
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut process = Self { child, address: super::nobody(), log };
+        let mut address = None;
+        wait_for("the binary to listen", || {
+            assert!(process.child.try_wait().unwrap().is_none(), "{}", process.logged());
+            let logged = process.logged();
+            let told = logged.split("listening address=").nth(1);
+            address = told.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            address.is_some()
+        });
+        process.address = address.unwrap();
+        process
+    }
+
+    pub fn logged(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub fn client(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn end(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        wait_for("the end of the process", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// User and system time since its start.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // After the name in brackets; fields 14 and 15 of proc(5), in ticks of 10 ms.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// CPU time used while a moment passes.
+    pub fn cpu_over(&self, moment: Duration) -> Duration {
+        let before = self.cpu();
+        thread::sleep(moment);
+        self.cpu() - before
+    }
+
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
