@@ -63,6 +63,8 @@ pub struct Tunnel<C, U> {
     closing: Option<Closing>,
     client_heartbeat: Option<Heartbeat>,
     upstream_heartbeat: Option<Heartbeat>,
+    /// When it is as old as it may get.
+    retires: Option<Instant>,
     round_trips: RoundTrips,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -100,9 +102,17 @@ where
             closing: None,
             client_heartbeat: beating(pulses.client),
             upstream_heartbeat: beating(pulses.upstream),
+            retires: None,
             round_trips: RoundTrips::default(),
             timer: None,
         }
+    }
+
+    /// Ends it properly once it is so old.
+    #[must_use]
+    pub fn retiring(mut self, age: Option<Duration>) -> Self {
+        self.retires = age.and_then(|age| self.began.checked_add(age));
+        self
     }
 
     /// Hands over the round trips that pings have shown.
@@ -274,14 +284,18 @@ where
         }
         let beats = [&self.client_heartbeat, &self.upstream_heartbeat];
         let beat = beats.into_iter().flatten().filter_map(Heartbeat::due).min();
-        let beat = beat.map(|due| (due, Reason::Heartbeat));
-        let silence = self.silence_due();
-        match (beat, silence) {
-            (Some(beat), Some(silence)) => {
-                Some(std::cmp::min_by_key(beat, silence, |(due, _)| *due))
-            }
-            (one, other) => one.or(other),
-        }
+        let stalled = [&self.to_client, &self.to_upstream]
+            .into_iter()
+            .filter_map(|direction| direction.stalled()?.checked_add(self.limits.write?));
+        [
+            beat.map(|due| (due, Reason::Heartbeat)),
+            self.silence_due(),
+            self.retires.map(|due| (due, Reason::MaxAge)),
+            stalled.min().map(|due| (due, Reason::SlowConsumer)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(due, _)| *due)
     }
 
     /// When silence becomes an end, and which one.
@@ -308,6 +322,17 @@ where
             || self.is_half_closed()
             || self.client_heartbeat.is_some()
             || self.upstream_heartbeat.is_some()
+            || self.to_client.is_stalled()
+            || self.to_upstream.is_stalled()
+    }
+
+    /// The side that has taken nothing for too long.
+    fn slow(&self, now: Instant) -> Closer {
+        let is_due = |direction: &Direction| {
+            let due = direction.stalled().zip(self.limits.write);
+            due.and_then(|(since, write)| since.checked_add(write)).is_some_and(|due| due <= now)
+        };
+        if is_due(&self.to_client) { Closer::Client } else { Closer::Upstream }
     }
 
     /// Tells the heartbeats what has come and what has gone out.
@@ -419,6 +444,8 @@ where
             if moved && this.is_timed() {
                 this.active = Instant::now();
                 this.note_beats(this.active);
+                this.to_client.note_stall(this.active);
+                this.to_upstream.note_stall(this.active);
             }
             let reason = ready!(this.poll_due(cx));
             if let Some(closing) = this.closing {
@@ -434,8 +461,14 @@ where
                         this.lose(gone, Goodbye::lost(gone, closer, reason));
                     }
                 }
+                // What carries bytes hears nothing.
                 _ if this.limits.frames.is_none() => {
                     return Poll::Ready(this.ended(cx, reason, closer));
+                }
+                Reason::MaxAge => this.close(Goodbye::old()),
+                Reason::SlowConsumer => {
+                    let slow = this.slow(Instant::now());
+                    this.close(Goodbye::slow(slow));
                 }
                 _ => this.close(Goodbye::due(reason, closer)),
             }

@@ -24,6 +24,12 @@ pub struct WebSocket {
     /// The largest message over all its frames, as it travels; a larger one ends the WebSocket with
     /// 1009. Default: unlimited.
     pub max_message: Option<Size>,
+    /// The greatest age of a WebSocket, or `off`; up to a tenth less, at random, so that those that
+    /// began together do not end together. Both sides get 1012. Default: `off`.
+    pub max_age: Option<Limit>,
+    /// How long a side may take nothing of what waits for it, or `off`; after it the WebSocket is
+    /// ended with 1008. Until then whoever sends is slowed down. Default: `60s`.
+    pub write_timeout: Option<Limit>,
     /// How long a peer may take to answer a Close from Bowline. Default: `5s`.
     pub close_timeout: Option<Time>,
     /// Whether a side is told by a Close that the other one is gone without one: 1014 to the client,

@@ -32,6 +32,7 @@ pub(super) struct Pending {
     read_ahead: Vec<u8>,
     limits: Limits,
     pulses: Pulses,
+    max_age: Option<Duration>,
     opening: Option<Box<Opening>>,
     held: Held,
 }
@@ -94,9 +95,11 @@ impl Pending {
                 }),
                 idle: timeouts.idle,
                 half_close: timeouts.half_close,
+                write: websocket.write_timeout,
                 close: websocket.close_timeout,
                 tell_loss: websocket.tell_loss,
             },
+            max_age: websocket.max_age.map(somewhat_less),
             pulses: Pulses {
                 client: websocket.client_pulse.map(pulse),
                 upstream: websocket.upstream_pulse.map(pulse),
@@ -117,7 +120,7 @@ impl Pending {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upstream, read_ahead, limits, pulses, opening, held } = self;
+        let Self { upstream, read_ahead, limits, pulses, max_age, opening, held } = self;
         if let Some(opening) = opening {
             opening.tell(&held);
         }
@@ -125,11 +128,17 @@ impl Pending {
         let member = held.worker.roster.enter();
         let upstream = Leg { stream: upstream, read_ahead };
         Carried {
-            tunnel: Tunnel::new(client, upstream, limits, pulses, member),
+            tunnel: Tunnel::new(client, upstream, limits, pulses, member).retiring(max_age),
             held,
             _admission: admission,
         }
     }
+}
+
+/// Up to a tenth less, at random.
+fn somewhat_less(age: Duration) -> Duration {
+    let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
+    age.mul_f64(1.0 - part / 10.0)
 }
 
 fn pulse(plan: plan::Pulse) -> Pulse {

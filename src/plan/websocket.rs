@@ -19,6 +19,10 @@ pub struct WebSocket {
     pub max_frame: u64,
     /// The largest payload of a message.
     pub max_message: u64,
+    /// The greatest age; `None` for any.
+    pub max_age: Option<Duration>,
+    /// For a side to take something of what waits for it; `None` for ever.
+    pub write_timeout: Option<Duration>,
     /// For a peer to answer a Close.
     pub close_timeout: Duration,
     /// A side hears by a Close that the other one is gone.
@@ -44,11 +48,12 @@ impl WebSocket {
             own.or(common).is_none_or(|switch| switch.0)
         };
         let (beat, beats) = (&own.heartbeat, &common.heartbeat);
-        let interval = match beat.interval.or(beats.interval) {
-            None => Some(Duration::from_secs(30)),
+        let limit = |own: Option<Limit>, common: Option<Limit>, default| match own.or(common) {
+            None => default,
             Some(Limit::Off) => None,
-            Some(Limit::After(interval)) => Some(interval),
+            Some(Limit::After(after)) => Some(after),
         };
+        let interval = limit(beat.interval, beats.interval, Some(Duration::from_secs(30)));
         let timeout = beat.timeout.or(beats.timeout).map_or(Duration::from_secs(10), |time| time.0);
         let pulse = |own, common| {
             let interval = interval.filter(|_| switch(own, common))?;
@@ -61,6 +66,12 @@ impl WebSocket {
             strict: switch(own.strict, common.strict),
             max_frame: size(own.max_frame, common.max_frame),
             max_message: size(own.max_message, common.max_message),
+            max_age: limit(own.max_age, common.max_age, None),
+            write_timeout: limit(
+                own.write_timeout,
+                common.write_timeout,
+                Some(Duration::from_secs(60)),
+            ),
             close_timeout: own
                 .close_timeout
                 .or(common.close_timeout)

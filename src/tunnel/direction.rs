@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::already_gone;
 use super::frame::Heading;
@@ -81,6 +82,10 @@ pub(super) struct Direction {
     moved: bool,
     /// Bytes came since [`Direction::take_heard`].
     heard: bool,
+    /// The sink took bytes since [`Direction::note_stall`].
+    wrote: bool,
+    /// Since when it has taken none of those that wait for it.
+    stalled: Option<Instant>,
     /// A frame of Bowline's was placed since [`Direction::take_placed`].
     placed: bool,
 }
@@ -103,6 +108,8 @@ impl Direction {
             unflushed: false,
             moved: false,
             heard: false,
+            wrote: false,
+            stalled: None,
             placed: false,
         }
     }
@@ -166,6 +173,26 @@ impl Direction {
     /// Whether a frame of Bowline's has found its place since the last call.
     pub(super) fn take_placed(&mut self) -> bool {
         std::mem::take(&mut self.placed)
+    }
+
+    /// Whether bytes wait for the sink.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stash.is_some()
+    }
+
+    /// Looks whether the sink takes what waits for it.
+    pub(super) fn note_stall(&mut self, now: Instant) {
+        let wrote = std::mem::take(&mut self.wrote);
+        self.stalled = match self.stalled {
+            _ if self.stash.is_none() => None,
+            Some(since) if !wrote => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// Since when the sink has taken nothing of what waits for it.
+    pub(super) fn stalled(&self) -> Option<Instant> {
+        self.stalled
     }
 
     /// Whether another frame of Bowline's may still follow: not behind the source's Close, and one
@@ -423,6 +450,7 @@ impl Direction {
     }
 
     fn took(&mut self, bytes: usize) {
+        self.wrote = true;
         self.delivered = self.delivered.saturating_add(bytes as u64);
         self.unflushed = true;
     }

@@ -20,15 +20,19 @@ pub enum Reason {
     Idle,
     /// One side ended without a Close: a crash, a cut line, a closed lid.
     Lost,
+    /// It was as old as it may get (`websocket.max_age`).
+    MaxAge,
     /// A frame that breaks RFC 6455 (`websocket.strict`).
     Protocol,
+    /// A side took nothing of what waited for it for `websocket.write_timeout`.
+    SlowConsumer,
     /// A frame or message over its limit (`websocket.max_frame`, `websocket.max_message`).
     TooBig,
 }
 
 impl Reason {
     /// Every reason, in label order: the index into a metrics table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Closed,
         Self::Drain,
         Self::Error,
@@ -36,7 +40,9 @@ impl Reason {
         Self::Heartbeat,
         Self::Idle,
         Self::Lost,
+        Self::MaxAge,
         Self::Protocol,
+        Self::SlowConsumer,
         Self::TooBig,
     ];
 
@@ -50,7 +56,9 @@ impl Reason {
             Self::Heartbeat => "heartbeat",
             Self::Idle => "idle",
             Self::Lost => "lost",
+            Self::MaxAge => "max_age",
             Self::Protocol => "protocol",
+            Self::SlowConsumer => "slow_consumer",
             Self::TooBig => "too_big",
         }
     }
@@ -62,6 +70,8 @@ impl Reason {
             Self::Drain => "the proxy is restarting",
             Self::HalfClose => "the other side has gone quietly",
             Self::Idle => "idle for too long",
+            Self::MaxAge => "open for long enough: please reconnect",
+            Self::SlowConsumer => "too slow to read",
             Self::Protocol => "frames against the protocol",
             Self::TooBig => "over the limit",
         }

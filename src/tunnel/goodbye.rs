@@ -11,6 +11,12 @@ pub(super) const GOING_AWAY: u16 = 1001;
 /// The upstream is gone, or says what is no WebSocket (IANA's registry of close codes).
 pub(super) const BAD_GATEWAY: u16 = 1014;
 
+/// Nothing is wrong but for a new connection being wanted (IANA's registry).
+const SERVICE_RESTART: u16 = 1012;
+
+/// A side does not keep to what is asked of it (RFC 6455 section 7.4.1).
+const POLICY: u16 = 1008;
+
 /// An end that Bowline brings about, and the Close that each side gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Goodbye {
@@ -56,6 +62,21 @@ impl Goodbye {
     pub(super) fn drain(code: u16) -> Self {
         let (reason, closer) = (Reason::Drain, Closer::Bowline);
         Self { reason, closer, code, to_client: code, to_upstream: code, text: reason.text() }
+    }
+
+    /// The tunnel is as old as it may get.
+    pub(super) fn old() -> Self {
+        Self { reason: Reason::MaxAge, text: Reason::MaxAge.text(), ..Self::drain(SERVICE_RESTART) }
+    }
+
+    /// `slow` takes nothing of what waits for it.
+    pub(super) fn slow(slow: Closer) -> Self {
+        let (to_client, to_upstream) = match slow {
+            Closer::Client => (POLICY, GOING_AWAY),
+            Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, POLICY),
+        };
+        let (reason, closer) = (Reason::SlowConsumer, Closer::Bowline);
+        Self { reason, closer, code: POLICY, to_client, to_upstream, text: reason.text() }
     }
 
     /// Bowline itself has had enough, or `closer` has gone quietly.

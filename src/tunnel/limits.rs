@@ -13,6 +13,9 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// After one side's FIN was passed on: silence for so long ends what is left.
     pub half_close: Duration,
+    /// A side that takes no byte of what waits for it, for so long, ends the tunnel; `None` waits for
+    /// ever.
+    pub write: Option<Duration>,
     /// For both sides to answer a Close of ours; after it the sockets are dropped.
     pub close: Duration,
     /// Whether a side hears, by a Close, that the other one is gone; it only sees a FIN otherwise.

