@@ -7,12 +7,15 @@ mod ended;
 mod frame;
 mod goodbye;
 mod heartbeat;
+mod insert;
 mod limits;
 mod meter;
 mod offence;
 mod pace;
 mod roster;
 mod scratch;
+mod stash;
+mod stop;
 
 use std::future::Future;
 use std::io;
@@ -23,17 +26,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use self::direction::{Direction, Stop};
+use self::direction::Direction;
 pub use self::ended::{CODES, Closer, Ended, Reason};
 use self::frame::Heading;
 use self::goodbye::{BAD_GATEWAY, Closing, GOING_AWAY, Goodbye};
-use self::heartbeat::{Act, Heartbeat};
+use self::heartbeat::{Act, Heartbeat, is_ours};
 pub use self::heartbeat::{Pulse, RoundTrips};
 pub use self::limits::{Limits, Pulses};
 pub use self::meter::{Extensions, Rules};
 pub use self::pace::Pace;
 use self::roster::Order;
 pub use self::roster::{Member, Roster, Ticket};
+use self::stop::Stop;
 
 /// One side of a tunnel: its stream, and what was read from it before the tunnel began.
 pub struct Leg<S> {
@@ -241,14 +245,13 @@ where
         if self.closing.is_some() {
             return;
         }
-        let Goodbye { reason, closer, code, to_client, to_upstream, text } = goodbye;
+        let Goodbye { reason, closer, code, offender, .. } = goodbye;
         let until = Instant::now().checked_add(self.limits.close);
-        self.closing = Some(Closing { reason, closer, until });
+        self.closing = Some(Closing { reason, closer, until, late: offender.is_some() });
         if self.first_to_close.is_none() {
             self.code = Some(code);
         }
-        self.to_client.seal(frame::close(Heading::ToClient, to_client, text));
-        self.to_upstream.seal(frame::close(Heading::ToUpstream, to_upstream, text));
+        goodbye.say(&mut self.to_client, &mut self.to_upstream);
     }
 
     /// Sends the FIN to a side that broke the rules, once it has its Close and the other side is
@@ -448,8 +451,16 @@ where
                 this.to_upstream.note_stall(this.active);
             }
             let reason = ready!(this.poll_due(cx));
-            if let Some(closing) = this.closing {
-                return Poll::Ready(this.ended(cx, reason, closing.closer));
+            if let Some(closing) = &mut this.closing {
+                if !closing.late {
+                    let closer = closing.closer;
+                    return Poll::Ready(this.ended(cx, reason, closer));
+                }
+                closing.late = false;
+                closing.until = Instant::now().checked_add(this.limits.close);
+                this.to_client.seal_now();
+                this.to_upstream.seal_now();
+                continue;
             }
             let closer = match reason {
                 Reason::HalfClose => this.first_to_close.unwrap_or(Closer::Bowline),
@@ -473,21 +484,6 @@ where
                 _ => this.close(Goodbye::due(reason, closer)),
             }
         }
-    }
-}
-
-/// Tells which pongs of a side answer Bowline's pings, and keeps the round trip.
-fn is_ours(
-    heartbeat: &mut Option<Heartbeat>,
-    round_trip: &mut Option<Duration>,
-) -> impl FnMut(&[u8]) -> bool {
-    move |payload| {
-        let heartbeat = heartbeat.as_mut();
-        let Some(took) = heartbeat.and_then(|beating| beating.pong(payload, Instant::now())) else {
-            return false;
-        };
-        *round_trip = took.or(*round_trip);
-        true
     }
 }
 

@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{BOUND, Bowline, Upstream, Wire};
+use support::{BOUND, Bowline, Upstream, Wire, config};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const WHOLE: usize = 64 << 20;
@@ -390,4 +390,61 @@ fn an_answer_that_comes_before_the_body_is_whole_however_slowly_it_is_read() {
         got += step;
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_client_that_resets_within_its_body_lets_go_of_an_answer_that_has_begun() {
+    let (bowline, upstream) = pair();
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxyz";
+    let (mut client, mut server) = begun(&bowline, &upstream, request);
+    server.exactly(3);
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    client.until("abc\r\n");
+    client.reset();
+    assert_eq!(server.rest(), b"");
+    bowline.wait_metric("bowline_connections", 0.0);
+}
+
+#[test]
+fn a_client_that_falls_silent_within_its_body_gets_no_whole_answer() {
+    let upstream = Upstream::new();
+    let bowline = Bowline::with(&config(&[upstream.address], "timeouts: { body: 300ms }"));
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxyz";
+    let (mut client, mut server) = begun(&bowline, &upstream, request);
+    server.exactly(3);
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    client.until("abc\r\n");
+    // Bowline breaks the request off; what the upstream says then is no answer to it.
+    assert_eq!(server.rest(), b"");
+    server.try_send("0\r\n\r\n");
+    let (rest, reset) = to_the_end(&mut client);
+    assert!(reset && rest.is_empty(), "{rest:?}");
+}
+
+#[test]
+fn an_upload_ends_with_an_answer_behind_which_nobody_listens() {
+    let (bowline, upstream) = pair();
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nxyz";
+    let (mut client, mut server) = begun(&bowline, &upstream, request);
+    server.exactly(3);
+    server.send("HTTP/1.1 413 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    server.finish();
+    assert!(client.head().starts_with("HTTP/1.1 413 "));
+    assert_eq!(client.exactly(2), b"no");
+    // The client goes on without reading; nothing of it is carried any further.
+    while client.try_send([0; 65536]) {}
+    server.rest();
+    bowline.wait_metric("bowline_connections", 0.0);
+}
+
+#[test]
+fn what_a_client_sends_on_never_reaches_an_upstream_that_switched_unasked() {
+    let (bowline, upstream) = pair();
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxyz";
+    let (mut client, mut server) = begun(&bowline, &upstream, request);
+    server.exactly(3);
+    server.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 502 "));
+    client.try_send("behind the 101");
+    assert_eq!(server.rest(), b"");
 }

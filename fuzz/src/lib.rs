@@ -1,6 +1,7 @@
 //! What must hold for any bytes at all. Each target is one function that panics when it does not,
 //! so that libFuzzer, the smoke test and a person with a file all run the same thing.
 
+pub mod answer;
 pub mod configuration;
 pub mod request_head;
 pub mod switching_answer;

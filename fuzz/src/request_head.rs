@@ -58,9 +58,8 @@ pub fn served(data: &[u8]) -> usize {
         }
         ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
     });
-    let connection = Builder::new()
-        .max_header_size(2 * LIMITS.headers)
-        .serve_connection(Wire::client(data), service);
+    let connection =
+        Builder::new().max_header_size(2 * LIMITS.headers).serve_connection(Wire(data), service);
     let mut connection = pin!(connection);
     let mut context = Context::from_waker(Waker::noop());
     // hyper yields now and then; a connection whose bytes are spent ends by itself.

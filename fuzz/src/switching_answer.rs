@@ -1,18 +1,10 @@
-//! An upstream's bytes in answer to a handshake, up to the verdict on its 101: hyper's parser, then
-//! Bowline's check.
-
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+//! An upstream's bytes in answer to a handshake, up to the verdict on its 101: Bowline's parser,
+//! then its check.
 
 use bowline::exchange::fuzzing::Offer;
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::handshake;
-
-use crate::wire::Wire;
+use bowline::upstream::http1::fuzzing::Heads;
+use bowline::upstream::http1::is_interim;
+use http::{Method, Response, StatusCode};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -63,31 +55,13 @@ pub fn passed(data: &[u8]) -> bool {
 }
 
 /// The head of the first final answer in `data`, or of its 101.
-fn answer(data: &[u8]) -> Option<Response<Incoming>> {
-    let mut context = Context::from_waker(Waker::noop());
-    let Poll::Ready(Ok((mut sender, connection))) =
-        pin!(handshake(Wire::server(data))).poll(&mut context)
-    else {
-        return None;
-    };
-    let request = Request::builder()
-        .uri("/ws")
-        .header("host", "a.example")
-        .header("upgrade", "websocket")
-        .header("connection", "Upgrade")
-        .body(Empty::<Bytes>::new())
-        .ok()?;
-    let mut connection = pin!(connection.without_shutdown());
-    let mut response = pin!(sender.send_request(request));
-    let mut ended = false;
-    for _ in 0..data.len() + 64 {
-        if let Poll::Ready(response) = response.as_mut().poll(&mut context) {
-            return response.ok();
+fn answer(data: &[u8]) -> Option<Response<()>> {
+    let mut heads = Heads::new(Method::GET);
+    heads.read(data);
+    loop {
+        let head = heads.take().ok()??;
+        if !is_interim(&head) {
+            return Some(head);
         }
-        if ended {
-            return None;
-        }
-        ended = connection.as_mut().poll(&mut context).is_ready();
     }
-    None
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use bowline_fuzz::{configuration, request_head, switching_answer};
+use bowline_fuzz::{answer, configuration, request_head, switching_answer};
 
 const CHANGES: usize = 20_000;
 
@@ -53,7 +53,7 @@ impl Dice {
 }
 
 /// Bytes and words on which parsers decide.
-const TELLING: [&[u8]; 30] = [
+const TELLING: [&[u8]; 33] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -74,6 +74,9 @@ const TELLING: [&[u8]; 30] = [
     b"Upgrade",
     b"websocket",
     b"HTTP/1.0",
+    b"HTTP/1.1 200 OK\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"0\r\n\r\n",
     b"- ",
     b": ",
     b"{",
@@ -154,6 +157,11 @@ fn any_configuration_is_served_or_told_its_mistakes() {
 }
 
 #[test]
+fn any_answer_is_refused_or_read_in_one_way_however_it_is_cut() {
+    run("answer", 4, answer::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
@@ -192,6 +200,31 @@ fn the_targets_see_what_they_are_meant_to() {
             || taken.contains(&file.as_str())
             || after_another.contains(&file.as_str());
         assert_eq!(switching_answer::passed(&data), right, "{file}");
+    }
+    for (file, data) in corpus("answer") {
+        let content = match file.as_str() {
+            "length" => Some("hello"),
+            "length-then-next" | "length-said-often" => Some("hi"),
+            "chunked" => Some("abc0123456789"),
+            "chunked-in-capitals" => Some("a"),
+            "chunked-extensions" | "chunked-then-next" | "chunked-then-cr" => Some("hi"),
+            "chunked-trailers" | "chunked-trailers-bare-lf" | "chunked-trailers-framing" => {
+                Some("hi")
+            }
+            "until-close" => Some("to the end\r\n\r\n"),
+            "until-close-http10" => Some("old"),
+            "length-zero" | "chunked-empty" | "until-close-empty" => Some(""),
+            "head-length" | "head-length-and-content" | "head-chunked" => Some(""),
+            "no-content" | "not-modified" | "switching" => Some(""),
+            "continue-first" | "hints-first" | "interim-with-length" => Some("hi"),
+            "bare-lf" | "empty-lines-first" | "values" | "hundred-fields" | "long-head" => {
+                Some("hi")
+            }
+            "no-reason" | "reason-of-its-own" | "reason-not-ascii" => Some("hi"),
+            _ => None,
+        };
+        let content = content.map(|content| content.as_bytes().to_vec());
+        assert_eq!(answer::content(&data), content, "{file}");
     }
     for (file, data) in corpus("configuration") {
         if ["small", "shortest", "first-config", "crlf"].contains(&file.as_str()) {

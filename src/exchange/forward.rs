@@ -82,8 +82,10 @@ pub(super) async fn forward(
                     .closing());
             }
             Some(Ok(head)) => {
-                // A body that the upstream has answered without asking for it stays here.
-                let body = in_flight.into_body(!story.is_held());
+                // A body that the upstream has answered without asking for it stays here, and nobody
+                // who switched protocols hears the rest of one.
+                let wanted = !story.is_held() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
+                let body = in_flight.into_body(wanted);
                 return Ok(Forwarded { response: head.map(|()| body), lease });
             }
             Some(Err(error)) => error,

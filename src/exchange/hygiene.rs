@@ -82,7 +82,10 @@ impl ConnectionOptions {
 
 /// Removes the fields of one hop, those that its `Connection` nominated among them.
 fn remove_hop(headers: &mut HeaderMap, nominated: &[HeaderName]) {
-    remove_all(headers, |name| is_of_one_hop(name.as_str()) || nominated.contains(name));
+    remove_all(headers, |name| is_of_one_hop(name.as_str()));
+    for name in nominated {
+        headers.remove(name);
+    }
 }
 
 /// Removes what goes. One look at each name that is there: most heads have none or one of them.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::time::{Instant, Sleep};
 
 use super::hygiene::{ConnectionOptions, clean_trailers};
@@ -47,7 +47,7 @@ impl BodyStory {
 }
 
 /// A request body; no allocation when there is none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RequestBody(Option<Box<Streaming>>);
 
 #[derive(Debug)]
@@ -64,10 +64,9 @@ struct Streaming {
     options: ConnectionOptions,
 }
 
-/// Why a body broke off; the story tells the same to the answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the request body broke off: {}", .0.label())]
-pub(super) struct BodyBroken(Failure);
+/// A body broke off; the story tells why.
+#[derive(Debug)]
+pub(super) struct BodyBroken;
 
 impl RequestBody {
     /// Takes over a client's body. `limit` in bytes; `silence` is how long it may pause.
@@ -111,7 +110,7 @@ impl RequestBody {
 impl Streaming {
     fn fail(&self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         self.story.failure.set(Some(failure));
-        Poll::Ready(Some(Err(BodyBroken(failure))))
+        Poll::Ready(Some(Err(BodyBroken)))
     }
 
     /// Ready once the body may go out.
@@ -190,13 +189,5 @@ impl Body for RequestBody {
             Some(streaming) => streaming.poll_frame(cx),
             None => Poll::Ready(None),
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|streaming| streaming.incoming.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |streaming| streaming.incoming.size_hint())
     }
 }

@@ -124,7 +124,8 @@ impl Body for ResponseBody {
                         from.truncated.set(true);
                         from.reuse = None;
                         from.broken = Some(error);
-                        // hyper throws away what it has not written when a body fails: first that.
+                        // hyper throws away what it has not written when a body fails: first that, as far
+                        // as the socket takes it.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }

@@ -10,23 +10,14 @@ use tokio::time::Instant;
 
 use super::already_gone;
 use super::frame::Heading;
+use super::insert::{Insert, Place};
 use super::meter::{Event, Fate, Meter, Rules};
-use super::offence::Offence;
+use super::stash::Stash;
+use super::stop::Stop;
 
 /// Reads in one poll before other tasks get their turn; with tokio's own budget this bounds how
 /// long a busy tunnel keeps the worker.
 const ROUNDS: usize = 16;
-
-/// Why a direction cannot go on.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// The stream it reads from failed.
-    Source(#[allow(dead_code, reason = "shown by Debug")] io::Error),
-    /// The stream it writes to failed.
-    Sink(#[allow(dead_code, reason = "shown by Debug")] io::Error),
-    /// The source sent a frame that may not pass.
-    Offence(Offence),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
@@ -39,21 +30,6 @@ enum Flow {
     Finishing,
     /// Our FIN is out.
     Done,
-}
-
-/// Bytes the sink did not take yet.
-#[derive(Debug, Default)]
-struct Stash {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-/// A frame of Bowline's own that waits for the end of a frame under way.
-#[derive(Debug)]
-struct Insert {
-    frame: Vec<u8>,
-    /// It is the last that the sink gets.
-    seals: bool,
 }
 
 /// The state of one direction: a few words, and a stash only under backpressure.
@@ -204,7 +180,7 @@ impl Direction {
     /// Puts `frame` behind the frame under way.
     pub(super) fn insert(&mut self, frame: Vec<u8>) {
         if self.takes_frames() {
-            self.insert = Some(Box::new(Insert { frame, seals: false }));
+            self.insert = Some(Box::new(Insert { frame, place: Place::Next }));
             self.place();
         }
     }
@@ -217,10 +193,27 @@ impl Direction {
             // The frame under way will never end.
             Flow::Open if self.deaf && !self.at_boundary() => self.flow = Flow::Sealed,
             Flow::Open => {
-                self.insert = Some(Box::new(Insert { frame, seals: true }));
+                self.insert = Some(Box::new(Insert { frame, place: Place::Last }));
                 self.place();
             }
             Flow::Sealed | Flow::Finishing | Flow::Done => {}
+        }
+    }
+
+    /// Lets the source finish: `frame` goes out in the place of its Close, which it has been asked for.
+    pub(super) fn seal_for_close(&mut self, frame: Vec<u8>) {
+        if self.flow == Flow::Open && self.close.is_none() && !self.deaf {
+            self.insert = Some(Box::new(Insert { frame, place: Place::ForClose }));
+        } else {
+            self.seal(frame);
+        }
+    }
+
+    /// The source has had its time.
+    pub(super) fn seal_now(&mut self) {
+        if let Some(insert) = &mut self.insert {
+            insert.place = Place::Last;
+            self.place();
         }
     }
 
@@ -318,10 +311,15 @@ impl Direction {
             self.deaf = true;
             return;
         }
+        self.seal_now();
+        if self.flow == Flow::Sealed {
+            self.deaf = true;
+            return;
+        }
         if let (None, Some(frame)) = (self.close, farewell)
             && self.at_boundary()
         {
-            self.stash.get_or_insert_default().bytes.extend_from_slice(&frame);
+            self.stash.get_or_insert_default().push(&frame);
             self.told_loss = true;
         }
         self.flow = Flow::Finishing;
@@ -344,10 +342,16 @@ impl Direction {
             return self.write(cx, sink, input).map_err(Stop::Sink);
         };
         let (messages, close) = (&mut self.messages, &mut self.close);
+        let replaces = self.insert.as_ref().is_some_and(|insert| insert.place == Place::ForClose);
         let scan = meter.scan(rules, input, |event| {
             match event {
                 Event::Message(_) => *messages = messages.saturating_add(1),
-                Event::Close(code) => *close = close.or(Some(code)),
+                Event::Close(code) => {
+                    *close = close.or(Some(code));
+                    if replaces {
+                        return Fate::Swallow;
+                    }
+                }
                 Event::Pong(payload) if is_ours(payload) => return Fate::Swallow,
                 Event::Ping | Event::Pong(_) => {}
             }
@@ -359,6 +363,12 @@ impl Direction {
             return Ok(());
         }
         match scan.boundary {
+            _ if replaces => {
+                self.write(cx, sink, passed).map_err(Stop::Sink)?;
+                if self.close.is_some() {
+                    self.seal_now();
+                }
+            }
             Some(boundary) if self.insert.is_some() => {
                 let (before, behind) = passed.split_at_checked(boundary).unwrap_or((passed, &[]));
                 self.write(cx, sink, before).map_err(Stop::Sink)?;
@@ -380,7 +390,8 @@ impl Direction {
 
     /// Puts the frame that waits behind what has passed, if that ends with a frame.
     fn place(&mut self) {
-        if self.at_boundary() {
+        let now = self.insert.as_ref().is_some_and(|insert| insert.place != Place::ForClose);
+        if now && self.at_boundary() {
             self.place_now();
         }
     }
@@ -391,9 +402,9 @@ impl Direction {
 
     fn place_now(&mut self) {
         if let Some(insert) = self.insert.take() {
-            self.stash.get_or_insert_default().bytes.extend_from_slice(&insert.frame);
+            self.stash.get_or_insert_default().push(&insert.frame);
             self.placed = true;
-            if insert.seals {
+            if insert.place != Place::Next {
                 self.flow = Flow::Sealed;
             }
         }
@@ -407,7 +418,7 @@ impl Direction {
         mut bytes: &[u8],
     ) -> io::Result<()> {
         if let Some(stash) = &mut self.stash {
-            stash.bytes.extend_from_slice(bytes);
+            stash.push(bytes);
             return Ok(());
         }
         while !bytes.is_empty() {
@@ -419,7 +430,7 @@ impl Direction {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.stash = Some(Box::new(Stash { bytes: bytes.to_vec(), sent: 0 }));
+                    self.stash.get_or_insert_default().push(bytes);
                     break;
                 }
             }
@@ -433,16 +444,15 @@ impl Direction {
         sink: &mut W,
     ) -> Poll<io::Result<()>> {
         while let Some(stash) = &mut self.stash {
-            let rest = stash.bytes.get(stash.sent..).unwrap_or_default();
-            if rest.is_empty() {
+            if stash.rest().is_empty() {
                 self.stash = None;
                 break;
             }
-            let taken = ready!(Pin::new(&mut *sink).poll_write(cx, rest))?;
+            let taken = ready!(Pin::new(&mut *sink).poll_write(cx, stash.rest()))?;
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            stash.sent = stash.sent.saturating_add(taken);
+            stash.took(taken);
             self.moved = true;
             self.took(taken);
         }

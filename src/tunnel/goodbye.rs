@@ -2,6 +2,8 @@
 
 use tokio::time::Instant;
 
+use super::direction::Direction;
+use super::frame::{self, Heading};
 use super::offence::Offence;
 use super::{Closer, Reason};
 
@@ -26,6 +28,9 @@ pub(super) struct Goodbye {
     pub(super) code: u16,
     pub(super) to_client: u16,
     pub(super) to_upstream: u16,
+    /// The side that broke the rules: it still gets what the other one has for it, up to that one's
+    /// own Close.
+    pub(super) offender: Option<Closer>,
     /// For a person who looks at the frames. Never a peer's words.
     pub(super) text: &'static str,
 }
@@ -35,8 +40,10 @@ pub(super) struct Goodbye {
 pub(super) struct Closing {
     pub(super) reason: Reason,
     pub(super) closer: Closer,
-    /// The sockets are dropped then, answered or not.
+    /// The sockets are dropped then, answered or not; when `late`, only the offender is told then.
     pub(super) until: Option<Instant>,
+    /// The offender waits for what the other side has for it.
+    pub(super) late: bool,
 }
 
 impl Goodbye {
@@ -48,20 +55,44 @@ impl Goodbye {
             Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, code),
         };
         let (reason, text) = (offence.reason(), offence.text());
-        Self { reason, closer: Closer::Bowline, code, to_client, to_upstream, text }
+        Self {
+            reason,
+            closer: Closer::Bowline,
+            code,
+            to_client,
+            to_upstream,
+            offender: Some(from),
+            text,
+        }
     }
 
     /// One side, `gone`, is there no more; the end began with `closer`.
     pub(super) fn lost(gone: Closer, closer: Closer, reason: Reason) -> Self {
         let code = if gone == Closer::Client { GOING_AWAY } else { BAD_GATEWAY };
         let text = Reason::Lost.text();
-        Self { reason, closer, code, to_client: BAD_GATEWAY, to_upstream: GOING_AWAY, text }
+        Self {
+            reason,
+            closer,
+            code,
+            to_client: BAD_GATEWAY,
+            to_upstream: GOING_AWAY,
+            offender: None,
+            text,
+        }
     }
 
     /// A drain, with the code that it is configured to have.
     pub(super) fn drain(code: u16) -> Self {
         let (reason, closer) = (Reason::Drain, Closer::Bowline);
-        Self { reason, closer, code, to_client: code, to_upstream: code, text: reason.text() }
+        Self {
+            reason,
+            closer,
+            code,
+            to_client: code,
+            to_upstream: code,
+            offender: None,
+            text: reason.text(),
+        }
     }
 
     /// The tunnel is as old as it may get.
@@ -76,12 +107,48 @@ impl Goodbye {
             Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, POLICY),
         };
         let (reason, closer) = (Reason::SlowConsumer, Closer::Bowline);
-        Self { reason, closer, code: POLICY, to_client, to_upstream, text: reason.text() }
+        Self {
+            reason,
+            closer,
+            code: POLICY,
+            to_client,
+            to_upstream,
+            offender: None,
+            text: reason.text(),
+        }
     }
 
     /// Bowline itself has had enough, or `closer` has gone quietly.
     pub(super) fn due(reason: Reason, closer: Closer) -> Self {
         let code = GOING_AWAY;
-        Self { reason, closer, code, to_client: code, to_upstream: code, text: reason.text() }
+        Self {
+            reason,
+            closer,
+            code,
+            to_client: code,
+            to_upstream: code,
+            offender: None,
+            text: reason.text(),
+        }
+    }
+
+    /// Puts a Close on the way to each side.
+    pub(super) fn say(self, client: &mut Direction, upstream: &mut Direction) {
+        let to_client = frame::close(Heading::ToClient, self.to_client, self.text);
+        let to_upstream = frame::close(Heading::ToUpstream, self.to_upstream, self.text);
+        match self.offender {
+            Some(Closer::Client) => {
+                upstream.seal(to_upstream);
+                client.seal_for_close(to_client);
+            }
+            Some(Closer::Bowline | Closer::Upstream) => {
+                client.seal(to_client);
+                upstream.seal_for_close(to_upstream);
+            }
+            None => {
+                client.seal(to_client);
+                upstream.seal(to_upstream);
+            }
+        }
     }
 }

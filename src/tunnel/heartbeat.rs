@@ -130,6 +130,21 @@ impl Heartbeat {
     }
 }
 
+/// Tells which pongs of a side answer Bowline's pings, and keeps the round trip.
+pub(super) fn is_ours(
+    heartbeat: &mut Option<Heartbeat>,
+    round_trip: &mut Option<Duration>,
+) -> impl FnMut(&[u8]) -> bool {
+    move |payload| {
+        let heartbeat = heartbeat.as_mut();
+        let Some(took) = heartbeat.and_then(|beating| beating.pong(payload, Instant::now())) else {
+            return false;
+        };
+        *round_trip = took.or(*round_trip);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -343,8 +343,9 @@ fn a_close_of_ours_waits_for_the_end_of_the_frame_under_way() {
         ends.upstream.write_all(&under_way[..40]).await.unwrap();
         let mut got = vec![0; 40];
         ends.client.read_exact(&mut got).await.unwrap();
-        // An offence, while the other direction is in the middle of a frame.
-        ends.client.write_all(b"\x81\x01x").await.unwrap();
+        for ticket in ends.roster.begin_closing(1012) {
+            ends.roster.close(ticket, 1012);
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let rest = [&under_way[40..], &frame(ToClient, 0x82, b"too late")].concat();
         ends.upstream.write_all(&rest).await.unwrap();
@@ -352,9 +353,10 @@ fn a_close_of_ours_waits_for_the_end_of_the_frame_under_way() {
         let mut got = vec![0; under_way.len() - 40];
         ends.client.read_exact(&mut got).await.unwrap();
         assert_eq!(got, under_way[40..]);
-        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1002)));
+        ends.client.write_all(&close(ToUpstream, 1012)).await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1012)));
         drop(ends.client);
-        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Protocol);
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Drain);
     });
 }
 
@@ -539,5 +541,35 @@ fn a_drain_reaches_who_is_here_and_who_still_comes() {
         assert_eq!(late.await.reason, Reason::Drain);
         assert_eq!(ends.tunnel.await.unwrap().code, Some(1012));
         assert!(ends.roster.is_empty());
+    });
+}
+
+#[test]
+fn an_offender_still_gets_what_the_other_side_has_for_it() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let (question, answer) = (frame(ToUpstream, 0x81, b"?"), frame(ToClient, 0x81, b"!"));
+        ends.client.write_all(&[&question[..], b"\x83\x80\0\0\0\0"].concat()).await.unwrap();
+        let mut got = vec![0; question.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let last = [&answer[..], &close(ToClient, GOING_AWAY)].concat();
+        ends.upstream.write_all(&last).await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (answer, Some(1002)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().code, Some(1002));
+    });
+}
+
+#[test]
+fn an_offender_hears_its_close_even_when_the_other_side_never_answers() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let began = Instant::now();
+        ends.client.write_all(b"\x83\x80\0\0\0\0").await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1002)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Protocol);
+        assert_eq!(began.elapsed().as_secs(), 10);
     });
 }

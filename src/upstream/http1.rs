@@ -5,12 +5,14 @@
 mod answer;
 mod body;
 mod chunked;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod in_flight;
 mod request;
 mod upload;
 
 use std::io;
-use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 
@@ -48,13 +50,7 @@ impl Connection {
     /// Whether a request can go out on it: nothing came unasked, and no FIN. Asks the kernel only
     /// when something may have come.
     pub fn is_quiet(&self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        match self.0.poll_read_ready(&mut nobody) {
-            Poll::Pending => true,
-            Poll::Ready(_) => {
-                let read = self.0.try_read(&mut [0]);
-                read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-            }
-        }
+        let read = self.0.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }

@@ -8,9 +8,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::task::JoinHandle;
 
 use super::answer::Framing;
 use super::chunked::{self, Chunked, Piece};
+use super::upload::Unfinished;
 use super::{AnswerError, Connection};
 
 /// One read takes at most this much.
@@ -24,9 +26,12 @@ const SOME: usize = 16 * 1024;
 pub struct AnswerBody {
     source: Source,
     /// What was read and not taken yet.
-    input: Bytes,
+    pub(super) input: Bytes,
     state: State,
+    /// The upstream keeps the connection open behind this answer.
     persists: bool,
+    /// The request has gone out whole.
+    asked: bool,
 }
 
 /// Where the rest comes from.
@@ -35,9 +40,16 @@ pub(super) enum Source {
     /// The connection, which may be used again afterwards.
     Whole(TcpStream),
     /// A connection on which the request is still going out.
-    Half(OwnedReadHalf),
+    Half(Half),
     /// It was handed back, or nothing more is wanted.
     Gone,
+}
+
+/// The reading half of a connection, and the task that has the other one.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) read: OwnedReadHalf,
+    pub(super) upload: Option<JoinHandle<Result<(), Unfinished>>>,
 }
 
 #[derive(Debug)]
@@ -49,22 +61,41 @@ enum State {
 }
 
 impl AnswerBody {
-    pub(super) fn new(source: Source, input: Bytes, framing: Framing, persists: bool) -> Self {
+    pub(super) fn new(
+        source: Source,
+        input: Bytes,
+        framing: Framing,
+        persists: bool,
+        asked: bool,
+    ) -> Self {
         let state = match framing {
             Framing::Empty | Framing::Length(0) => State::Over,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(Chunked::default()),
             Framing::UntilClose => State::UntilClose,
         };
-        Self { source, input, state, persists }
+        // Behind a FIN no other answer comes, whatever the head said.
+        let persists = persists && framing != Framing::UntilClose;
+        Self { source, input, state, persists, asked }
     }
 
     /// The connection, once the body is over and when another request may go out on it.
     pub fn take_connection(&mut self) -> Option<Connection> {
-        let reusable = self.persists && self.input.is_empty() && self.is_end_stream();
+        let reusable = self.persists && self.asked && self.input.is_empty() && self.is_end_stream();
+        self.stop_upload();
         match std::mem::replace(&mut self.source, Source::Gone) {
             Source::Whole(stream) if reusable => Some(Connection::new(stream)),
             _ => None,
+        }
+    }
+
+    /// Ends what is left of the request, unless the upstream wants to hear it behind its answer (RFC
+    /// 9112 section 9.5).
+    fn stop_upload(&mut self) {
+        if let Source::Half(Half { upload: Some(upload), .. }) = &self.source
+            && !(self.is_end_stream() && self.persists)
+        {
+            upload.abort();
         }
     }
 
@@ -101,9 +132,17 @@ impl AnswerBody {
                 ready!(stream.poll_read_ready(cx))?;
                 ready!(poll_take(stream, cx, room))?
             }
-            Source::Half(half) => {
-                ready!(half.as_ref().poll_read_ready(cx))?;
-                ready!(poll_take(half, cx, room))?
+            Source::Half(Half { read, upload }) => {
+                if let Some(task) = upload
+                    && let Poll::Ready(sent) = Pin::new(task).poll(cx)
+                {
+                    *upload = None;
+                    if let Ok(Err(Unfinished::Body)) = sent {
+                        return Poll::Ready(Err(AnswerError::RequestBroken));
+                    }
+                }
+                ready!(read.as_ref().poll_read_ready(cx))?;
+                ready!(poll_take(read, cx, room))?
             }
             Source::Gone => return Poll::Ready(Err(AnswerError::Ended)),
         };
@@ -113,6 +152,12 @@ impl AnswerBody {
         self.input =
             if self.input.is_empty() { read } else { [&self.input, &read[..]].concat().into() };
         Poll::Ready(Ok(true))
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.stop_upload();
     }
 }
 
@@ -164,5 +209,37 @@ impl Body for AnswerBody {
             State::Over => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whether the connection can be used again behind a body that `framing` ends and the upstream
+    /// says with a FIN behind it.
+    async fn is_handed_back(framing: Framing, said: &'static str) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut upstream = listener.accept().await.unwrap().0;
+        upstream.write_all(said.as_bytes()).await.unwrap();
+        upstream.shutdown().await.unwrap();
+        let mut body = AnswerBody::new(Source::Whole(stream), Bytes::new(), framing, true, true);
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            frame.unwrap();
+        }
+        body.take_connection().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_fin_ended_the_body_is_not_handed_back() {
+        assert!(is_handed_back(Framing::Length(2), "ab").await);
+        assert!(is_handed_back(Framing::Chunked, "2\r\nab\r\n0\r\n\r\n").await);
+        assert!(!is_handed_back(Framing::UntilClose, "ab").await);
     }
 }

@@ -87,7 +87,7 @@ impl Chunked {
         }
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         match httparse::parse_headers(input, &mut fields) {
-            Ok(Status::Complete((length, fields))) => {
+            Ok(Status::Complete((length, fields))) if length <= MAX_TRAILERS => {
                 let trailers = header_map(input, fields)?;
                 input.advance(length);
                 *self = Self::Over;
@@ -109,7 +109,7 @@ pub(super) fn take(input: &mut Bytes, left: u64) -> Bytes {
 fn size(input: &mut Bytes) -> Result<Option<u64>, &'static str> {
     const WRONG: &str = "a chunk of the upstream's answer has no size";
     match httparse::parse_chunk_size(input) {
-        Ok(Status::Complete((length, size))) => {
+        Ok(Status::Complete((length, size))) if length <= MAX_LINE => {
             let line = input.split_to(length);
             // httparse takes an empty size for 0, and a bare LF in an extension for a part of it.
             let line = line.strip_suffix(b"\r\n").unwrap_or_default();
@@ -214,6 +214,23 @@ mod tests {
         let many = format!("0\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS + 1));
         for text in [line, trailers, many] {
             assert!(decoded(&text, 1024).is_err_and(|why| why != "unfinished"));
+        }
+    }
+
+    // Found while the fuzz target `answer` was written: what came at once was never measured.
+    #[test]
+    fn too_long_a_line_or_trailer_section_is_refused_however_it_is_cut() {
+        let line = |length: usize| format!("0;{}\r\n\r\n", "x".repeat(length - "0;\r\n".len()));
+        let trailers =
+            |length: usize| format!("0\r\nX: {}\r\n\r\n", "x".repeat(length - "X: \r\n\r\n".len()));
+        for (longest, longer) in [
+            (line(MAX_LINE), line(MAX_LINE + 1)),
+            (trailers(MAX_TRAILERS), trailers(MAX_TRAILERS + 1)),
+        ] {
+            for step in [64, longest.len(), longer.len()] {
+                assert!(decoded(&longest, step).is_ok(), "{step}");
+                assert!(decoded(&longer, step).is_err_and(|why| why != "unfinished"), "{step}");
+            }
         }
     }
 

@@ -4,14 +4,14 @@
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::answer;
-use super::body::{AnswerBody, Source};
+use super::body::{AnswerBody, Half, Source};
 use super::request::Framing;
 use super::upload::{Unfinished, Upload};
 use super::{AnswerError, Connection};
@@ -87,26 +87,10 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
     }
 
     fn take_head(&mut self) -> Result<Option<Response<()>>, &'static str> {
-        if !may_be_whole(&self.input, self.seen) {
-            return Ok(None);
-        }
-        self.seen = self.input.len();
-        let message = self.input.split().freeze();
-        match answer::parse(&message)? {
-            Some((mut head, length)) => {
-                self.seen = 0;
-                self.input = message.slice(length..).into();
-                self.framing = answer::framing(&self.method, &mut head)?;
-                self.persists = answer::persists(&head);
-                Ok(Some(head))
-            }
-            None if message.len() >= MAX_HEAD => Err("the upstream's answer has too large a head"),
-            None => {
-                // Nobody else holds it: not a copy.
-                self.input = message.into();
-                Ok(None)
-            }
-        }
+        let Some(mut head) = take_head(&mut self.input, &mut self.seen)? else { return Ok(None) };
+        self.framing = answer::framing(&self.method, &mut head)?;
+        self.persists = answer::persists(&head);
+        Ok(Some(head))
     }
 
     /// The answer's body, behind its head. What is left of the request still goes out beside it
@@ -117,23 +101,59 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
         let source = if unfinished && uploading && !broken {
             // A task of its own: a client may read its answer slowly, or not before it has said all.
             let (read, mut write) = stream.into_split();
-            tokio::task::spawn_local(async move {
-                let sent = std::future::poll_fn(|cx| upload.poll(cx, &mut write)).await;
+            let upload = tokio::task::spawn_local(async move {
+                let sent = upload.go_on(&mut write).await;
                 if sent.is_ok() {
                     // A FIN would say that the client is gone.
                     write.forget();
                 }
+                sent
             });
-            Source::Half(read)
+            Source::Half(Half { read, upload: Some(upload) })
         } else {
             Source::Whole(stream)
         };
-        AnswerBody::new(source, input.freeze(), framing, persists && !unfinished)
+        AnswerBody::new(source, input.freeze(), framing, persists, !unfinished)
     }
 
     /// The connection behind a 101, and what came right behind that.
     pub fn into_stream(self) -> (TcpStream, Bytes) {
         (self.stream, self.input.freeze())
+    }
+}
+
+/// Takes a head from the start of `input`, of which the first `seen` bytes were looked at in vain;
+/// `None` while it is not whole.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn take_head(
+    input: &mut BytesMut,
+    seen: &mut usize,
+) -> Result<Option<Response<()>>, &'static str> {
+    // Empty lines in front are nothing; left to the parser they would be looked at again and again.
+    while let Some(blank) = [&b"\r\n"[..], b"\n"].iter().find(|blank| input.starts_with(blank)) {
+        input.advance(blank.len());
+        *seen = 0;
+    }
+    let in_vain = std::mem::replace(seen, input.len());
+    if !may_be_whole(input, in_vain) {
+        return Ok(None);
+    }
+    let message = std::mem::take(input).freeze();
+    match answer::parse(&message)? {
+        Some((head, length)) if length <= MAX_HEAD => {
+            *seen = 0;
+            *input = message.slice(length..).into();
+            Ok(Some(head))
+        }
+        None if message.len() < MAX_HEAD => {
+            // Nobody else holds it: not a copy.
+            *input = message.into();
+            Ok(None)
+        }
+        // Whole or not: one read may bring more than there should be.
+        _ => Err("the upstream's answer has too large a head"),
     }
 }
 
@@ -154,4 +174,75 @@ fn may_be_whole(input: &[u8], seen: usize) -> bool {
 /// Whether a head is only the forerunner of the answer's (RFC 9110 section 15.2); a 101 is final.
 pub fn is_interim(head: &Response<()>) -> bool {
     head.status().is_informational() && head.status() != StatusCode::SWITCHING_PROTOCOLS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The heads of `text` that comes in pieces of `step` bytes, up to what is wrong with one.
+    fn heads(text: &str, step: usize) -> Result<usize, &'static str> {
+        let (mut input, mut seen, mut heads) = (BytesMut::new(), 0, 0);
+        for piece in text.as_bytes().chunks(step) {
+            input.extend_from_slice(piece);
+            while take_head(&mut input, &mut seen)?.is_some() {
+                heads += 1;
+            }
+        }
+        Ok(heads)
+    }
+
+    #[test]
+    fn heads_are_found_however_they_are_cut() {
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(2 * READ));
+        let text = format!("HTTP/1.1 103 Early Hints\r\n\r\n{long}");
+        for step in [1, 2, 3, 5, 64, READ, text.len()] {
+            assert_eq!(heads(&text, step), Ok(2), "{step}");
+        }
+    }
+
+    // Found while the fuzz target `answer` was written: one that came at once was never measured.
+    #[test]
+    fn too_large_a_head_is_refused_however_it_is_cut() {
+        let head = |length: usize| {
+            let ends = "HTTP/1.1 200 OK\r\nX: \r\n\r\n";
+            ends.replace("X: ", &format!("X: {}", "x".repeat(length - ends.len())))
+        };
+        let (largest, larger) = (head(MAX_HEAD), head(MAX_HEAD + 1));
+        for step in [READ, MAX_HEAD, 2 * MAX_HEAD] {
+            assert_eq!(heads(&largest, step), Ok(1), "{step}");
+            assert!(heads(&larger, step).is_err(), "{step}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_in_front_are_nothing_however_many() {
+        let text = format!("{}HTTP/1.1 200 OK\r\n\r\n", "\r\n\n".repeat(100_000));
+        for step in [1, 2, READ, text.len()] {
+            assert_eq!(heads(&text, step), Ok(1), "{step}");
+        }
+    }
+
+    // Found while the fuzz target `answer` was written: beyond the first few bytes the search for an
+    // end began anew with each read, which for 200 KiB in single bytes took 19 s.
+    #[test]
+    fn what_was_looked_at_in_vain_is_not_looked_at_again() {
+        let text = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 * READ));
+        let (mut input, mut seen) = (BytesMut::new(), 0);
+        for piece in text.as_bytes().chunks(64) {
+            input.extend_from_slice(piece);
+            assert!(take_head(&mut input, &mut seen).unwrap().is_none());
+            assert_eq!(seen, input.len());
+        }
+    }
+
+    // Found while the fuzz target `answer` was written: the room behind it was held all along.
+    #[test]
+    fn a_head_that_is_not_whole_is_not_copied() {
+        let mut input = BytesMut::with_capacity(READ);
+        input.extend_from_slice(b"HTTP/1.1 200 OK\r\nX: ");
+        let (place, room) = (input.as_ptr(), input.capacity());
+        assert!(take_head(&mut input, &mut 0).unwrap().is_none());
+        assert_eq!((input.as_ptr(), input.capacity()), (place, room));
+    }
 }

@@ -1,21 +1,30 @@
 //! A request on its way out: its head, then its body as it comes.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use tokio::io::AsyncWrite;
+use tokio::time::timeout;
 
 use super::request::{Framing, write_fields};
 
 /// So much of a body is taken ahead of the socket.
 const AHEAD: usize = 64 * 1024;
 
+/// So many pieces at most: each costs more than its bytes when they are few.
+const PIECES_AHEAD: usize = 64;
+
 /// Pieces that one write takes.
 const PIECES: usize = 8;
+
+/// An upstream that has answered and takes nothing more for so long is not written to any longer.
+const STALL: Duration = Duration::from_secs(60);
 
 /// What has not gone out yet.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub(super) struct Upload<B> {
     out: VecDeque<Bytes>,
     /// Of `out`.
     bytes: usize,
+    /// Bytes that the socket took.
+    written: u64,
     body: Option<B>,
     framing: Framing,
 }
@@ -30,7 +41,7 @@ pub(super) struct Upload<B> {
 impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// `body` is what `framing` says; a head without one has [`Framing::Empty`].
     pub(super) fn new(head: Bytes, body: Option<B>, framing: Framing) -> Self {
-        Self { bytes: head.len(), out: VecDeque::from([head]), body, framing }
+        Self { bytes: head.len(), written: 0, out: VecDeque::from([head]), body, framing }
     }
 
     /// Whether all is out.
@@ -49,7 +60,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     ) -> Poll<Result<(), Unfinished>> {
         loop {
             // First the body, then the socket: a head and a small body leave in one packet.
-            while self.bytes < AHEAD {
+            while self.bytes < AHEAD && self.out.len() < PIECES_AHEAD {
                 let Some(body) = &mut self.body else { break };
                 match Pin::new(body).poll_frame(cx) {
                     Poll::Pending => break,
@@ -75,6 +86,27 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
                 Ok(wrote) => wrote,
             };
             self.wrote(wrote);
+        }
+    }
+
+    /// Writes all that is left, beside an answer that has begun.
+    ///
+    /// # Errors
+    /// As [`Upload::poll`]'s; also when the socket takes nothing for too long.
+    pub(super) async fn go_on<W: AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut W,
+    ) -> Result<(), Unfinished> {
+        loop {
+            let before = self.written;
+            match timeout(STALL, poll_fn(|cx| self.poll(cx, socket))).await {
+                Ok(sent) => return sent,
+                // A body that keeps its client waiting has a time of its own.
+                Err(_) if self.written == before && !self.out.is_empty() => {
+                    return Err(Unfinished::Socket);
+                }
+                Err(_) => {}
+            }
         }
     }
 
@@ -137,6 +169,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     fn wrote(&mut self, mut bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.written = self.written.saturating_add(bytes as u64);
         while bytes > 0
             && let Some(piece) = self.out.front_mut()
         {

@@ -129,3 +129,32 @@ fn a_body_that_breaks_off_or_is_not_as_long_as_was_said_never_ends_properly() {
         assert!(!whole && !text.ends_with("0\r\n\r\n") && text.len() <= "head;abc".len(), "{text}");
     }
 }
+
+#[test]
+fn pieces_ahead_of_a_socket_that_takes_nothing_are_few_however_small() {
+    struct Stuck;
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    let body = Script((0..10_000).map(|_| Step::Data("a")).collect());
+    let mut upload = Upload::new(Bytes::from("head;"), Some(body), Framing::Chunked);
+    let polled = upload.poll(&mut Context::from_waker(Waker::noop()), &mut Stuck);
+    assert!(polled.is_pending());
+    assert!(upload.out.len() < PIECES_AHEAD + 3, "{}", upload.out.len());
+}

@@ -1,0 +1,25 @@
+//! Bytes that a sink did not take yet.
+
+/// In order, with those in front that were taken since.
+#[derive(Debug, Default)]
+pub(super) struct Stash {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Stash {
+    /// Puts bytes behind the others.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What is still to be taken.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes were taken.
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(bytes);
+    }
+}
