@@ -3,6 +3,7 @@
 //! configuration; whatever must outlive it (leases, counters) is held by the caller.
 
 mod direction;
+mod due;
 mod ended;
 mod frame;
 mod goodbye;
@@ -30,7 +31,7 @@ use self::direction::Direction;
 pub use self::ended::{CODES, Closer, Ended, Reason};
 use self::frame::Heading;
 use self::goodbye::{BAD_GATEWAY, Closing, GOING_AWAY, Goodbye};
-use self::heartbeat::{Act, Heartbeat, is_ours};
+use self::heartbeat::{Heartbeat, is_ours};
 pub use self::heartbeat::{Pulse, RoundTrips};
 pub use self::limits::{Limits, Pulses};
 pub use self::meter::{Extensions, Rules};
@@ -64,7 +65,8 @@ pub struct Tunnel<C, U> {
     first_to_close: Option<Closer>,
     /// The code of the first Close.
     code: Option<u16>,
-    closing: Option<Closing>,
+    /// Boxed: most tunnels are not at their end.
+    closing: Option<Box<Closing>>,
     client_heartbeat: Option<Heartbeat>,
     upstream_heartbeat: Option<Heartbeat>,
     /// When it is as old as it may get.
@@ -247,7 +249,7 @@ where
         }
         let Goodbye { reason, closer, code, offender, .. } = goodbye;
         let until = Instant::now().checked_add(self.limits.close);
-        self.closing = Some(Closing { reason, closer, until, late: offender.is_some() });
+        self.closing = Some(Box::new(Closing { reason, closer, until, late: offender.is_some() }));
         if self.first_to_close.is_none() {
             self.code = Some(code);
         }
@@ -271,131 +273,13 @@ where
     /// Whether all has been said and heard.
     fn is_over(&self) -> Option<(Reason, Closer)> {
         let (up, down) = (&self.to_upstream, &self.to_client);
-        if let Some(Closing { reason, closer, .. }) = self.closing {
+        if let Some(Closing { reason, closer, .. }) = self.closing.as_deref().copied() {
             let client = down.is_told() && up.is_heard_out();
             let upstream = up.is_told() && down.is_heard_out();
             return (client && upstream).then_some((reason, closer));
         }
         let closer = self.first_to_close.unwrap_or(Closer::Bowline);
         (up.is_done() && down.is_done()).then(|| (self.end_of(closer, Reason::Lost), closer))
-    }
-
-    /// When something becomes due, and what; `None` while nothing is timed.
-    fn due(&self) -> Option<(Instant, Reason)> {
-        if let Some(Closing { reason, until, .. }) = self.closing {
-            return Some((until?, reason));
-        }
-        let beats = [&self.client_heartbeat, &self.upstream_heartbeat];
-        let beat = beats.into_iter().flatten().filter_map(Heartbeat::due).min();
-        let stalled = [&self.to_client, &self.to_upstream]
-            .into_iter()
-            .filter_map(|direction| direction.stalled()?.checked_add(self.limits.write?));
-        [
-            beat.map(|due| (due, Reason::Heartbeat)),
-            self.silence_due(),
-            self.retires.map(|due| (due, Reason::MaxAge)),
-            stalled.min().map(|due| (due, Reason::SlowConsumer)),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(due, _)| *due)
-    }
-
-    /// When silence becomes an end, and which one.
-    fn silence_due(&self) -> Option<(Instant, Reason)> {
-        let half_close =
-            self.is_half_closed().then_some((self.limits.half_close, Reason::HalfClose));
-        let idle = self.limits.idle.map(|after| (after, Reason::Idle));
-        let (after, reason) = match (half_close, idle) {
-            (Some(half), Some(idle)) => std::cmp::min_by_key(half, idle, |(after, _)| *after),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return None,
-        };
-        // An absurd duration overflows the clock: then it is never due.
-        Some((self.active.checked_add(after)?, reason))
-    }
-
-    fn is_half_closed(&self) -> bool {
-        self.to_upstream.is_done() != self.to_client.is_done()
-    }
-
-    /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.
-    fn is_timed(&self) -> bool {
-        self.limits.idle.is_some()
-            || self.is_half_closed()
-            || self.client_heartbeat.is_some()
-            || self.upstream_heartbeat.is_some()
-            || self.to_client.is_stalled()
-            || self.to_upstream.is_stalled()
-    }
-
-    /// The side that has taken nothing for too long.
-    fn slow(&self, now: Instant) -> Closer {
-        let is_due = |direction: &Direction| {
-            let due = direction.stalled().zip(self.limits.write);
-            due.and_then(|(since, write)| since.checked_add(write)).is_some_and(|due| due <= now)
-        };
-        if is_due(&self.to_client) { Closer::Client } else { Closer::Upstream }
-    }
-
-    /// Tells the heartbeats what has come and what has gone out.
-    fn note_beats(&mut self, now: Instant) {
-        let (up, down) = (&mut self.to_upstream, &mut self.to_client);
-        let (from_client, to_upstream) = (up.take_heard(), up.take_placed());
-        let (from_upstream, to_client) = (down.take_heard(), down.take_placed());
-        for (heartbeat, heard, placed) in [
-            (&mut self.client_heartbeat, from_client, to_client),
-            (&mut self.upstream_heartbeat, from_upstream, to_upstream),
-        ] {
-            let Some(heartbeat) = heartbeat else { continue };
-            if heard {
-                heartbeat.heard(now);
-            }
-            if placed {
-                heartbeat.sent(now);
-            }
-        }
-    }
-
-    /// Sends the pings that are due; `Some` when a side did not answer the last one.
-    fn beat(&mut self, now: Instant) -> Option<Closer> {
-        let sides = [
-            (Closer::Client, &mut self.client_heartbeat, &mut self.to_client, Heading::ToClient),
-            (
-                Closer::Upstream,
-                &mut self.upstream_heartbeat,
-                &mut self.to_upstream,
-                Heading::ToUpstream,
-            ),
-        ];
-        for (side, heartbeat, to, heading) in sides {
-            let Some(beating) = heartbeat else { continue };
-            match beating.act(now) {
-                Act::Wait => {}
-                Act::Gone => return Some(side),
-                Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
-                // A close is under way, which has a time of its own.
-                Act::Ask => *heartbeat = None,
-            }
-        }
-        None
-    }
-
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        loop {
-            let Some((due, reason)) = self.due() else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if timer.deadline() > due {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= due {
-                return Poll::Ready(reason);
-            }
-            timer.as_mut().reset(due);
-        }
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, reason: Reason, closer: Closer) -> Ended {
@@ -442,46 +326,10 @@ where
             if let Some((reason, closer)) = this.poll_relay(cx) {
                 return Poll::Ready(this.ended(cx, reason, closer));
             }
-            // Both flags must be taken: a short circuit would leave one for the next wake-up.
-            let moved = this.to_upstream.take_moved() | this.to_client.take_moved();
-            if moved && this.is_timed() {
-                this.active = Instant::now();
-                this.note_beats(this.active);
-                this.to_client.note_stall(this.active);
-                this.to_upstream.note_stall(this.active);
-            }
+            this.note();
             let reason = ready!(this.poll_due(cx));
-            if let Some(closing) = &mut this.closing {
-                if !closing.late {
-                    let closer = closing.closer;
-                    return Poll::Ready(this.ended(cx, reason, closer));
-                }
-                closing.late = false;
-                closing.until = Instant::now().checked_add(this.limits.close);
-                this.to_client.seal_now();
-                this.to_upstream.seal_now();
-                continue;
-            }
-            let closer = match reason {
-                Reason::HalfClose => this.first_to_close.unwrap_or(Closer::Bowline),
-                _ => Closer::Bowline,
-            };
-            match reason {
-                Reason::Heartbeat => {
-                    if let Some(gone) = this.beat(Instant::now()) {
-                        this.lose(gone, Goodbye::lost(gone, closer, reason));
-                    }
-                }
-                // What carries bytes hears nothing.
-                _ if this.limits.frames.is_none() => {
-                    return Poll::Ready(this.ended(cx, reason, closer));
-                }
-                Reason::MaxAge => this.close(Goodbye::old()),
-                Reason::SlowConsumer => {
-                    let slow = this.slow(Instant::now());
-                    this.close(Goodbye::slow(slow));
-                }
-                _ => this.close(Goodbye::due(reason, closer)),
+            if let Some((reason, closer)) = this.came_due(reason) {
+                return Poll::Ready(this.ended(cx, reason, closer));
             }
         }
     }

@@ -13,7 +13,8 @@ pub struct Drain {
     /// Default: `30s`.
     pub timeout: Option<Time>,
     /// Over how long the closes of open WebSockets are spread, so that their clients do not all come
-    /// back at once. A few take less: 50 ms each. Default: `20s`, and no more than `timeout`.
+    /// back at once. A few take less: 50 ms each. Default: `20s`, and no more than two thirds of
+    /// `timeout`.
     pub spread: Option<Time>,
     /// The close code that both sides of a WebSocket get. Default: `1012` (service restart).
     pub code: Option<Count>,

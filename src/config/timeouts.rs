@@ -21,9 +21,10 @@ pub struct Timeouts {
     pub response: Option<Time>,
     /// The longest silence within a request body; after it the client gets 408. Default: `60s`.
     pub body: Option<Time>,
-    /// How long a tunnel may go without a byte either way before it is ended, or `off`. Chat-like
-    /// sockets are often silent for hours. Default: `off`.
+    /// How long a WebSocket may go without a message either way before it is ended, or `off`; pings
+    /// and pongs are none. Chat-like sockets are often silent for hours. Default: `off`.
     pub idle: Option<Limit>,
-    /// How long a tunnel lives on after one side has ended its half. Default: `30s`.
+    /// How long a tunnel lives on after one side has ended its half or said Close, from the last
+    /// message on. Default: `30s`.
     pub half_close: Option<Time>,
 }

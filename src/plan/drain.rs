@@ -18,7 +18,9 @@ pub struct Drain {
 impl Drain {
     pub(super) fn build(written: &config::Drain, at: &At, mistakes: &mut Mistakes) -> Self {
         let timeout = written.timeout.map_or(Duration::from_secs(30), |time| time.0);
-        let spread = written.spread.map_or(Duration::from_secs(20).min(timeout), |time| time.0);
+        // The last that are told need some time to answer.
+        let room = timeout.mul_f64(2.0 / 3.0);
+        let spread = written.spread.map_or(Duration::from_secs(20).min(room), |time| time.0);
         if spread > timeout {
             mistakes.add(
                 &at.key("spread"),

@@ -1,6 +1,8 @@
 //! One direction of a tunnel: read from one stream, look at the frames, write to the other, keep a
 //! stash only when a write came up short. The stash pauses reading, which is the backpressure.
 
+mod placing;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -40,7 +42,11 @@ pub(super) struct Direction {
     stash: Option<Box<Stash>>,
     insert: Option<Box<Insert>>,
     /// What was read before the tunnel began and was not looked at yet.
-    ahead: Option<Box<[u8]>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "a word in every tunnel, for a moment at its beginning"
+    )]
+    ahead: Option<Box<Vec<u8>>>,
     delivered: u64,
     messages: u64,
     /// The code of the source's Close, once that has come.
@@ -56,12 +62,14 @@ pub(super) struct Direction {
     unflushed: bool,
     /// Bytes moved since [`Direction::take_moved`].
     moved: bool,
+    /// A peer's messages moved since [`Direction::take_live`], or bytes without meaning.
+    live: bool,
+    /// The source is not read, for what the sink does not take.
+    paused: bool,
     /// Bytes came since [`Direction::take_heard`].
     heard: bool,
     /// The sink took bytes since [`Direction::note_stall`].
     wrote: bool,
-    /// Since when it has taken none of those that wait for it.
-    stalled: Option<Instant>,
     /// A frame of Bowline's was placed since [`Direction::take_placed`].
     placed: bool,
 }
@@ -73,7 +81,7 @@ impl Direction {
             meter: heading.map(Meter::new),
             stash: None,
             insert: None,
-            ahead: (!read_ahead.is_empty()).then(|| read_ahead.into()),
+            ahead: (!read_ahead.is_empty()).then(|| Box::new(read_ahead)),
             delivered: 0,
             messages: 0,
             close: None,
@@ -83,9 +91,10 @@ impl Direction {
             garbled: false,
             unflushed: false,
             moved: false,
+            live: false,
+            paused: false,
             heard: false,
             wrote: false,
-            stalled: None,
             placed: false,
         }
     }
@@ -141,80 +150,44 @@ impl Direction {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether a peer's messages moved since the last call: pings and pongs are no life of theirs.
+    pub(super) fn take_live(&mut self) -> bool {
+        std::mem::take(&mut self.live)
+    }
+
+    /// Whether the source is to be heard: not while it is not read, nor once it has said its last.
+    pub(super) fn listens(&self) -> bool {
+        !self.paused && !self.is_heard_out()
+    }
+
     /// Whether bytes came from the source since the last call.
     pub(super) fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
 
-    /// Whether a frame of Bowline's has found its place since the last call.
+    /// Whether a frame of Bowline's has gone out since the last call.
     pub(super) fn take_placed(&mut self) -> bool {
-        std::mem::take(&mut self.placed)
+        self.stash.is_none() && std::mem::take(&mut self.placed)
     }
 
-    /// Whether bytes wait for the sink.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stash.is_some()
+    /// Whether bytes wait for the sink that were not noted.
+    pub(super) fn has_new_stall(&self) -> bool {
+        self.stash.as_ref().is_some_and(|stash| stash.since.is_none())
     }
 
     /// Looks whether the sink takes what waits for it.
     pub(super) fn note_stall(&mut self, now: Instant) {
         let wrote = std::mem::take(&mut self.wrote);
-        self.stalled = match self.stalled {
-            _ if self.stash.is_none() => None,
-            Some(since) if !wrote => Some(since),
-            _ => Some(now),
-        };
+        if let Some(stash) = &mut self.stash
+            && (wrote || stash.since.is_none())
+        {
+            stash.since = Some(now);
+        }
     }
 
     /// Since when the sink has taken nothing of what waits for it.
     pub(super) fn stalled(&self) -> Option<Instant> {
-        self.stalled
-    }
-
-    /// Whether another frame of Bowline's may still follow: not behind the source's Close, and one
-    /// at a time.
-    pub(super) fn takes_frames(&self) -> bool {
-        self.flow == Flow::Open && self.close.is_none() && self.insert.is_none()
-    }
-
-    /// Puts `frame` behind the frame under way.
-    pub(super) fn insert(&mut self, frame: Vec<u8>) {
-        if self.takes_frames() {
-            self.insert = Some(Box::new(Insert { frame, place: Place::Next }));
-            self.place();
-        }
-    }
-
-    /// Ends what passes: `frame`, a Close, is the last that the sink gets, behind the frame under
-    /// way. When the source's own Close has passed, that was the last.
-    pub(super) fn seal(&mut self, frame: Vec<u8>) {
-        match self.flow {
-            Flow::Open if self.close.is_some() => self.flow = Flow::Sealed,
-            // The frame under way will never end.
-            Flow::Open if self.deaf && !self.at_boundary() => self.flow = Flow::Sealed,
-            Flow::Open => {
-                self.insert = Some(Box::new(Insert { frame, place: Place::Last }));
-                self.place();
-            }
-            Flow::Sealed | Flow::Finishing | Flow::Done => {}
-        }
-    }
-
-    /// Lets the source finish: `frame` goes out in the place of its Close, which it has been asked for.
-    pub(super) fn seal_for_close(&mut self, frame: Vec<u8>) {
-        if self.flow == Flow::Open && self.close.is_none() && !self.deaf {
-            self.insert = Some(Box::new(Insert { frame, place: Place::ForClose }));
-        } else {
-            self.seal(frame);
-        }
-    }
-
-    /// The source has had its time.
-    pub(super) fn seal_now(&mut self) {
-        if let Some(insert) = &mut self.insert {
-            insert.place = Place::Last;
-            self.place();
-        }
+        self.stash.as_ref()?.since
     }
 
     /// The sink is gone: nothing can be told to it. The source is heard out all the same.
@@ -257,7 +230,11 @@ impl Direction {
         for _ in 0..ROUNDS {
             let written = self.poll_stash(cx, sink).map_err(Stop::Sink)?;
             match self.flow {
-                Flow::Open => ready!(written),
+                Flow::Open => {
+                    self.heard |= self.paused && written.is_ready();
+                    self.paused = written.is_pending();
+                    ready!(written);
+                }
                 // The source is heard out even when the sink takes nothing.
                 Flow::Sealed => {}
                 Flow::Finishing => {
@@ -339,15 +316,20 @@ impl Direction {
             return Ok(());
         }
         let Some(meter) = &mut self.meter else {
+            self.live = true;
             return self.write(cx, sink, input).map_err(Stop::Sink);
         };
-        let (messages, close) = (&mut self.messages, &mut self.close);
+        let (messages, close, live) = (&mut self.messages, &mut self.close, &mut self.live);
         let replaces = self.insert.as_ref().is_some_and(|insert| insert.place == Place::ForClose);
         let scan = meter.scan(rules, input, |event| {
             match event {
-                Event::Message(_) => *messages = messages.saturating_add(1),
+                Event::Message(_) => {
+                    *messages = messages.saturating_add(1);
+                    *live = true;
+                }
                 Event::Close(code) => {
                     *close = close.or(Some(code));
+                    *live = true;
                     if replaces {
                         return Fate::Swallow;
                     }
@@ -357,6 +339,8 @@ impl Direction {
             }
             Fate::Pass
         });
+        // A long frame lives while its payload comes.
+        *live |= !meter.at_boundary();
         let passed = input.get(..scan.passed).unwrap_or_default();
         if self.flow == Flow::Sealed {
             self.garbled |= scan.offence.is_some();
@@ -388,26 +372,8 @@ impl Direction {
         }
     }
 
-    /// Puts the frame that waits behind what has passed, if that ends with a frame.
-    fn place(&mut self) {
-        let now = self.insert.as_ref().is_some_and(|insert| insert.place != Place::ForClose);
-        if now && self.at_boundary() {
-            self.place_now();
-        }
-    }
-
     fn at_boundary(&self) -> bool {
         self.meter.as_ref().is_some_and(Meter::at_boundary)
-    }
-
-    fn place_now(&mut self) {
-        if let Some(insert) = self.insert.take() {
-            self.stash.get_or_insert_default().push(&insert.frame);
-            self.placed = true;
-            if insert.place != Place::Next {
-                self.flow = Flow::Sealed;
-            }
-        }
     }
 
     /// Writes at once, behind what is stashed; what the sink does not take is stashed.
@@ -419,6 +385,7 @@ impl Direction {
     ) -> io::Result<()> {
         if let Some(stash) = &mut self.stash {
             stash.push(bytes);
+            stash.foreign |= !bytes.is_empty();
             return Ok(());
         }
         while !bytes.is_empty() {
@@ -430,7 +397,9 @@ impl Direction {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.stash.get_or_insert_default().push(bytes);
+                    let stash = self.stash.get_or_insert_default();
+                    stash.push(bytes);
+                    stash.foreign = true;
                     break;
                 }
             }
@@ -453,6 +422,7 @@ impl Direction {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             stash.took(taken);
+            self.live |= stash.foreign;
             self.moved = true;
             self.took(taken);
         }
@@ -486,7 +456,7 @@ impl Direction {
             Err(error) if !already_gone(&error) => return Poll::Ready(Err(error)),
             _ => self.flow = Flow::Done,
         }
-        self.moved = true;
+        (self.moved, self.live) = (true, true);
         Poll::Ready(Ok(()))
     }
 }

@@ -28,14 +28,16 @@ pub struct RoundTrips {
 /// What is known of one side.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    pulse: Pulse,
+    /// In milliseconds: a tunnel has two of these, for as long as it lives.
+    interval: u32,
+    timeout: u32,
     /// When the last byte came.
     heard: Instant,
     ping: Ping,
     /// The payload of the last ping; a random number at first, one more each time.
     tag: u64,
-    /// How many there were.
-    sent: u64,
+    /// Which of the last eight have no answer yet, the last one in the lowest place.
+    unanswered: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,9 @@ pub(super) enum Act {
 impl Heartbeat {
     /// A side that was heard `now`.
     pub(super) fn new(pulse: Pulse, now: Instant) -> Self {
-        Self { pulse, heard: now, ping: Ping::No, tag: 0, sent: 0 }
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let (interval, timeout) = (millis(pulse.interval), millis(pulse.timeout));
+        Self { interval, timeout, heard: now, ping: Ping::No, tag: 0, unanswered: 0 }
     }
 
     /// Bytes came.
@@ -72,7 +76,8 @@ impl Heartbeat {
 
     /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        let Pulse { interval, timeout } = self.pulse;
+        let millis = |time: u32| Duration::from_millis(time.into());
+        let (interval, timeout) = (millis(self.interval), millis(self.timeout));
         match self.ping {
             Ping::Waits => None,
             Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
@@ -94,14 +99,14 @@ impl Heartbeat {
 
     /// The next ping. It counts from when it is [`Heartbeat::sent`].
     pub(super) fn ask(&mut self, heading: Heading) -> Vec<u8> {
-        if self.sent == 0 {
+        if self.tag == 0 {
             let mut tag = [0; 8];
             // Without randomness a peer could guess a tag, and gain nothing by it.
             getrandom::fill(&mut tag).ok();
             self.tag = u64::from_be_bytes(tag);
         }
         self.tag = self.tag.wrapping_add(1);
-        self.sent = self.sent.saturating_add(1);
+        self.unanswered = (self.unanswered << 1) | 1;
         self.ping = Ping::Waits;
         frame::ping(heading, self.tag.to_be_bytes())
     }
@@ -116,10 +121,10 @@ impl Heartbeat {
     /// Whether a pong answers one of ours, be it late; with the round trip when it answers the last.
     pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Option<Duration>> {
         let tag = u64::from_be_bytes(payload.try_into().ok()?);
-        let age = self.tag.wrapping_sub(tag);
-        if age >= self.sent {
-            return None;
-        }
+        let age = u32::try_from(self.tag.wrapping_sub(tag)).ok()?;
+        let place = 1_u8.checked_shl(age).filter(|place| self.unanswered & place != 0)?;
+        // Once: a peer may not have more swallowed than it was asked for.
+        self.unanswered &= !place;
         match self.ping {
             Ping::Out(sent) if age == 0 => {
                 self.ping = Ping::No;
@@ -223,10 +228,10 @@ mod tests {
         let second = tag(&heartbeat.ask(Heading::ToClient));
         heartbeat.sent(began);
         assert_ne!(first, second);
-        // A late one is ours, and tells nothing; one that was answered tells nothing again.
+        // A late one is ours, and tells nothing; one that was answered is not asked for again.
         assert_eq!(heartbeat.pong(&first, began), Some(None));
         assert_eq!(heartbeat.pong(&second, began), Some(Some(Duration::ZERO)));
-        assert_eq!(heartbeat.pong(&second, began), Some(None));
+        assert_eq!(heartbeat.pong(&second, began), None);
         let next = u64::from_be_bytes(second).wrapping_add(1).to_be_bytes();
         let before = u64::from_be_bytes(first).wrapping_sub(1).to_be_bytes();
         for other in [&next[..], &before, b"", b"1234567", b"123456789"] {

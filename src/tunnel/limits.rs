@@ -9,9 +9,9 @@ use super::{Pulse, Rules};
 pub struct Limits {
     /// What frames are measured by; `None` carries bytes and looks at nothing.
     pub frames: Option<Rules>,
-    /// No byte in either direction for so long ends the tunnel; `None` never does.
+    /// No message in either direction for so long ends the tunnel; `None` never does.
     pub idle: Option<Duration>,
-    /// After one side's FIN was passed on: silence for so long ends what is left.
+    /// After one side's FIN or Close was passed on: silence for so long ends what is left.
     pub half_close: Duration,
     /// A side that takes no byte of what waits for it, for so long, ends the tunnel; `None` waits for
     /// ever.

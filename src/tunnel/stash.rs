@@ -1,10 +1,16 @@
 //! Bytes that a sink did not take yet.
 
+use tokio::time::Instant;
+
 /// In order, with those in front that were taken since.
 #[derive(Debug, Default)]
 pub(super) struct Stash {
     bytes: Vec<u8>,
     sent: usize,
+    /// Since when the sink has taken none of them.
+    pub(super) since: Option<Instant>,
+    /// Some of them are a peer's.
+    pub(super) foreign: bool,
 }
 
 impl Stash {

@@ -188,7 +188,7 @@ fn a_vanished_peer_is_named() {
 fn an_idle_tunnel_is_small() {
     // Memory per idle socket is a promise; this number may only fall.
     let size = size_of::<Tunnel<tokio::net::TcpStream, tokio::net::TcpStream>>();
-    assert!(size <= 704, "{size} bytes");
+    assert!(size <= 600, "{size} bytes");
 }
 
 const FRAMES: Limits = Limits {
@@ -381,7 +381,7 @@ fn a_close_of_ours_never_stands_behind_a_peers() {
         let mut ends = open(4096, limits, (b"", b""));
         ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
         let ended = (&mut ends.tunnel).await.unwrap();
-        assert_eq!((ended.reason, ended.code), (Reason::Idle, Some(1000)));
+        assert_eq!((ended.reason, ended.code), (Reason::HalfClose, Some(1000)));
         assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(1000)));
         assert_eq!(last_words(&mut ends.client).await, (vec![], Some(GOING_AWAY)));
     });
@@ -571,5 +571,81 @@ fn an_offender_hears_its_close_even_when_the_other_side_never_answers() {
         drop(ends.client);
         assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Protocol);
         assert_eq!(began.elapsed().as_secs(), 10);
+    });
+}
+
+#[test]
+fn a_side_that_is_not_read_is_not_taken_for_dead() {
+    run(async {
+        let pulses = Pulses { client: None, upstream: Some(PULSE) };
+        let mut ends = beating(64, FRAMES, pulses, (b"", b""));
+        let began = Instant::now();
+        // More than the client takes: the upstream's pongs wait behind it, unread.
+        ends.upstream.write_all(&frame(ToClient, 0x82, &[1; 90])).await.unwrap();
+        let (mut reader, mut writer) = tokio::io::split(ends.upstream);
+        let pongs = tokio::task::spawn_local(async move {
+            let mut ping = [0; 14];
+            while reader.read_exact(&mut ping).await.is_ok() && ping[0] == 0x89 {
+                let (head, tag) = ping.split_at_mut(6);
+                frame::mask(tag, head[2..].try_into().unwrap());
+                writer.write_all(&frame(ToClient, 0x8a, tag)).await.unwrap();
+            }
+        });
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            ends.client.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        assert!(!ends.tunnel.is_finished(), "{:?}", began.elapsed());
+        ends.client.read_exact(&mut [0; 82]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(!ends.tunnel.is_finished(), "{:?}", began.elapsed());
+        pongs.abort();
+    });
+}
+
+#[test]
+fn pings_and_pongs_are_no_life_of_an_idle_tunnel() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(100)), ..FRAMES };
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        let ends = beating(4096, limits, pulses, (b"", b""));
+        let began = Instant::now();
+        let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
+        let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!(ended.reason, Reason::Idle);
+        assert_eq!(began.elapsed().as_secs(), 105);
+        drop((client, upstream));
+    });
+}
+
+#[test]
+fn a_stall_that_is_over_is_forgotten() {
+    run(async {
+        let mut ends = open(64, LIMITS, (b"", b""));
+        ends.upstream.write_all(&[1; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ends.client.read_exact(&mut [0; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!ends.tunnel.is_finished());
+    });
+}
+
+#[test]
+fn a_close_that_nobody_answers_has_its_time_and_so_has_a_fin_behind_two() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        for both in [false, true] {
+            let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+            let began = Instant::now();
+            ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+            if both {
+                ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+            }
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.code, ended.closer), (Some(1000), Closer::Client));
+            let (reason, after) = if both { (Reason::Closed, 30) } else { (Reason::HalfClose, 35) };
+            assert_eq!((ended.reason, began.elapsed().as_secs()), (reason, after));
+        }
     });
 }

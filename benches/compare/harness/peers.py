@@ -108,6 +108,12 @@ class Debian(Peer):
         return f"apt-get install {self.package} failed: {why}"
 
 
+class Opaque(Bowline):
+    """Bowline that carries bytes: what looking at frames costs."""
+
+    name, title, template = "bowline-opaque", "Bowline, opaque", "bowline-opaque.yaml"
+
+
 class Nginx(Debian):
     name, title, template, package = "nginx", "nginx", "nginx.conf", "nginx-light"
 
@@ -183,7 +189,7 @@ class Envoy(Peer):
 
 def every(bowline=None):
     """All proxies, in the order of the table."""
-    return [Bowline(bowline), Nginx(), HAProxy(), Envoy(), Caddy()]
+    return [Bowline(bowline), Opaque(bowline), Nginx(), HAProxy(), Envoy(), Caddy()]
 
 
 def build(folder, what):

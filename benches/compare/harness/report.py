@@ -114,7 +114,8 @@ class Report:
         if peer:
             ratio, whom = self._ratio(scene, peer), next((p.title for p in self.peers if p.name == peer), peer)
         else:
-            ratios = [self._ratio(scene, p.name) for p in self.peers if p.name != "bowline"]
+            peers = [p.name for p in self.peers if not p.name.startswith("bowline")]
+            ratios = [self._ratio(scene, name) for name in peers]
             ratio, whom = max((r for r in ratios if r), default=None), "best peer"
         if ratio is None:
             return "not measured"

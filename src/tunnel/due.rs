@@ -1,0 +1,192 @@
+//! What becomes due in a tunnel, and when: one timer for all of it, armed lazily.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::direction::Direction;
+use super::frame::Heading;
+use super::goodbye::{Closing, Goodbye};
+use super::heartbeat::Act;
+use super::{Closer, Reason, Tunnel};
+
+impl<C, U> Tunnel<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Notes the time of what has just moved, if anybody will ask for it.
+    pub(super) fn note(&mut self) {
+        // All flags must be taken: a short circuit would leave one for the next wake-up.
+        let moved = self.to_upstream.take_moved() | self.to_client.take_moved();
+        let live = self.to_upstream.take_live() | self.to_client.take_live();
+        let stall = self.to_upstream.has_new_stall() || self.to_client.has_new_stall();
+        if stall || (moved && self.is_timed()) {
+            let now = Instant::now();
+            if live {
+                self.active = now;
+            }
+            self.note_beats(now);
+            self.to_client.note_stall(now);
+            self.to_upstream.note_stall(now);
+        }
+    }
+
+    /// Does what is due; `Some` when that is the end.
+    pub(super) fn came_due(&mut self, reason: Reason) -> Option<(Reason, Closer)> {
+        if let Some(closing) = &mut self.closing {
+            if !closing.late {
+                return Some((reason, closing.closer));
+            }
+            closing.late = false;
+            closing.until = Instant::now().checked_add(self.limits.close);
+            self.to_client.seal_now();
+            self.to_upstream.seal_now();
+            return None;
+        }
+        let closer = match reason {
+            Reason::HalfClose => self.first_to_close.unwrap_or(Closer::Bowline),
+            _ => Closer::Bowline,
+        };
+        let said = self.to_upstream.close().is_some() && self.to_client.close().is_some();
+        match reason {
+            Reason::Heartbeat => match self.beat(Instant::now()) {
+                Some(_) if !self.limits.tell_loss => return Some((reason, closer)),
+                Some(gone) => self.lose(gone, Goodbye::lost(gone, closer, reason)),
+                None => {}
+            },
+            // All has been said, and nobody sends the FIN.
+            Reason::HalfClose if said => return Some((Reason::Closed, closer)),
+            // What carries bytes hears nothing.
+            _ if self.limits.frames.is_none() => return Some((reason, closer)),
+            Reason::MaxAge => self.close(Goodbye::old()),
+            Reason::SlowConsumer => self.close(Goodbye::slow(self.slow(Instant::now()))),
+            _ => self.close(Goodbye::due(reason, closer)),
+        }
+        None
+    }
+
+    /// When something becomes due, and what; `None` while nothing is timed.
+    fn due(&self) -> Option<(Instant, Reason)> {
+        if let Some(Closing { reason, until, .. }) = self.closing.as_deref().copied() {
+            return Some((until?, reason));
+        }
+        let beats = [
+            (&self.client_heartbeat, &self.to_upstream),
+            (&self.upstream_heartbeat, &self.to_client),
+        ];
+        let beats = beats
+            .into_iter()
+            .filter_map(|(heartbeat, from)| heartbeat.as_ref().filter(|_| from.listens())?.due());
+        let beat = beats.min();
+        let stalled = [&self.to_client, &self.to_upstream]
+            .into_iter()
+            .filter_map(|direction| direction.stalled()?.checked_add(self.limits.write?));
+        [
+            beat.map(|due| (due, Reason::Heartbeat)),
+            self.silence_due(),
+            self.retires.map(|due| (due, Reason::MaxAge)),
+            stalled.min().map(|due| (due, Reason::SlowConsumer)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(due, _)| *due)
+    }
+
+    /// When silence becomes an end, and which one.
+    fn silence_due(&self) -> Option<(Instant, Reason)> {
+        let half_close =
+            self.is_half_closed().then_some((self.limits.half_close, Reason::HalfClose));
+        let idle = self.limits.idle.map(|after| (after, Reason::Idle));
+        let (after, reason) = match (half_close, idle) {
+            (Some(half), Some(idle)) => std::cmp::min_by_key(half, idle, |(after, _)| *after),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return None,
+        };
+        // An absurd duration overflows the clock: then it is never due.
+        Some((self.active.checked_add(after)?, reason))
+    }
+
+    /// One side has ended, or has said Close: what is left has a time.
+    fn is_half_closed(&self) -> bool {
+        let (up, down) = (&self.to_upstream, &self.to_client);
+        up.is_done() != down.is_done() || up.close().is_some() || down.close().is_some()
+    }
+
+    /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.
+    fn is_timed(&self) -> bool {
+        self.limits.idle.is_some()
+            || self.is_half_closed()
+            || self.client_heartbeat.is_some()
+            || self.upstream_heartbeat.is_some()
+            || self.to_client.stalled().is_some()
+            || self.to_upstream.stalled().is_some()
+    }
+
+    /// The side that has taken nothing for too long.
+    fn slow(&self, now: Instant) -> Closer {
+        let is_due = |direction: &Direction| {
+            let due = direction.stalled().zip(self.limits.write);
+            due.and_then(|(since, write)| since.checked_add(write)).is_some_and(|due| due <= now)
+        };
+        if is_due(&self.to_client) { Closer::Client } else { Closer::Upstream }
+    }
+
+    /// Tells the heartbeats what has come and what has gone out.
+    fn note_beats(&mut self, now: Instant) {
+        let (up, down) = (&mut self.to_upstream, &mut self.to_client);
+        let (from_client, to_upstream) = (up.take_heard(), up.take_placed());
+        let (from_upstream, to_client) = (down.take_heard(), down.take_placed());
+        for (heartbeat, heard, placed) in [
+            (&mut self.client_heartbeat, from_client, to_client),
+            (&mut self.upstream_heartbeat, from_upstream, to_upstream),
+        ] {
+            let Some(heartbeat) = heartbeat else { continue };
+            if heard {
+                heartbeat.heard(now);
+            }
+            if placed {
+                heartbeat.sent(now);
+            }
+        }
+    }
+
+    /// Sends the pings that are due; `Some` when a side did not answer the last one.
+    fn beat(&mut self, now: Instant) -> Option<Closer> {
+        let (up, down) = (&mut self.to_upstream, &mut self.to_client);
+        let listens = (up.listens(), down.listens());
+        for (side, heartbeat, listens, to, heading) in [
+            (Closer::Client, &mut self.client_heartbeat, listens.0, down, Heading::ToClient),
+            (Closer::Upstream, &mut self.upstream_heartbeat, listens.1, up, Heading::ToUpstream),
+        ] {
+            let Some(beating) = heartbeat.as_mut().filter(|_| listens) else { continue };
+            match beating.act(now) {
+                Act::Wait => {}
+                Act::Gone => return Some(side),
+                Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
+                // The other side has said its last: what is left has a time of its own.
+                Act::Ask => *heartbeat = None,
+            }
+        }
+        None
+    }
+
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        loop {
+            let Some((due, reason)) = self.due() else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= due {
+                return Poll::Ready(reason);
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}
