@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::Lease;
 use crate::upstream::http1::{
-    AnswerBody, AnswerError, Connection, Framing, InFlight, is_interim, request_head,
+    AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
 
 /// A request as it goes out.
@@ -74,7 +74,12 @@ pub(super) async fn forward(
         let mut in_flight =
             InFlight::new(connection, method.clone(), head.clone(), body.take(), *framing);
         let patience = way.route.timeouts.response;
-        let answer = answer_within(timer, patience, story, answer(&mut in_flight, story)).await;
+        let head = in_flight.head(|interim| {
+            if interim == StatusCode::CONTINUE {
+                story.proceed();
+            }
+        });
+        let answer = answer_within(timer, patience, story, head).await;
         let error = match answer {
             None => {
                 return Err(Refusal::new(Failure::ResponseTimeout)
@@ -112,22 +117,6 @@ pub(super) async fn forward(
         fresh_only = true;
         if !reused {
             attempts.failed(&lease, failure);
-        }
-    }
-}
-
-/// The head of the answer, behind those that only announce it.
-async fn answer(
-    in_flight: &mut InFlight<RequestBody>,
-    story: &BodyStory,
-) -> Result<Response<()>, AnswerError> {
-    loop {
-        let head = poll_fn(|cx| in_flight.poll_head(cx)).await?;
-        if !is_interim(&head) {
-            return Ok(head);
-        }
-        if head.status() == StatusCode::CONTINUE {
-            story.proceed();
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The upstream half of an upgrade: dial, ask, judge the answer. Not one byte of the client's
 //! beyond its head goes out before the 101.
 
-use std::future::poll_fn;
-
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, response};
 use tokio::net::TcpStream;
@@ -18,7 +16,7 @@ use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::Lease;
 use crate::upstream::http1::{
-    AnswerBody, AnswerError, Connection, Framing, InFlight, is_interim, request_head,
+    AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
 
 /// What an upstream made of an upgrade.
@@ -98,12 +96,8 @@ struct Asked {
 /// Sends the handshake and waits for the head of its answer.
 async fn ask(connection: Connection, head: Bytes) -> Result<Asked, AnswerError> {
     let mut in_flight = InFlight::new(connection, Method::GET, head, None, Framing::Empty);
-    loop {
-        let head = poll_fn(|cx| in_flight.poll_head(cx)).await?;
-        if !is_interim(&head) {
-            return Ok(Asked { head, in_flight });
-        }
-    }
+    let head = in_flight.head(|_| {}).await?;
+    Ok(Asked { head, in_flight })
 }
 
 impl Asked {

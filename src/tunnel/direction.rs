@@ -284,10 +284,6 @@ impl Direction {
     }
 
     fn source_said_fin(&mut self, farewell: Option<Vec<u8>>) {
-        if self.flow == Flow::Sealed {
-            self.deaf = true;
-            return;
-        }
         self.seal_now();
         if self.flow == Flow::Sealed {
             self.deaf = true;
@@ -384,8 +380,7 @@ impl Direction {
         mut bytes: &[u8],
     ) -> io::Result<()> {
         if let Some(stash) = &mut self.stash {
-            stash.push(bytes);
-            stash.foreign |= !bytes.is_empty();
+            stash.pass(bytes);
             return Ok(());
         }
         while !bytes.is_empty() {
@@ -397,9 +392,7 @@ impl Direction {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    let stash = self.stash.get_or_insert_default();
-                    stash.push(bytes);
-                    stash.foreign = true;
+                    self.stash.get_or_insert_default().pass(bytes);
                     break;
                 }
             }

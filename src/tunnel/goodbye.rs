@@ -47,89 +47,67 @@ pub(super) struct Closing {
 }
 
 impl Goodbye {
-    /// The peer at the source of a direction, `from`, sent a frame that may not pass.
-    pub(super) fn offence(from: Closer, offence: Offence) -> Self {
-        let code = offence.code();
-        let (to_client, to_upstream) = match from {
-            Closer::Client => (code, GOING_AWAY),
-            Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, code),
-        };
-        let (reason, text) = (offence.reason(), offence.text());
+    /// Bowline's own end: both sides hear `code`.
+    fn ours(reason: Reason, code: u16) -> Self {
         Self {
             reason,
             closer: Closer::Bowline,
             code,
-            to_client,
-            to_upstream,
+            to_client: code,
+            to_upstream: code,
+            offender: None,
+            text: reason.text(),
+        }
+    }
+
+    /// `side` hears `code`; the other one only that it is gone.
+    fn blaming(side: Closer, reason: Reason, code: u16) -> Self {
+        let (to_client, to_upstream) = match side {
+            Closer::Client => (code, GOING_AWAY),
+            Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, code),
+        };
+        Self { to_client, to_upstream, ..Self::ours(reason, code) }
+    }
+
+    /// The peer at the source of a direction, `from`, sent a frame that may not pass.
+    pub(super) fn offence(from: Closer, offence: Offence) -> Self {
+        Self {
             offender: Some(from),
-            text,
+            text: offence.text(),
+            ..Self::blaming(from, offence.reason(), offence.code())
         }
     }
 
     /// One side, `gone`, is there no more; the end began with `closer`.
     pub(super) fn lost(gone: Closer, closer: Closer, reason: Reason) -> Self {
         let code = if gone == Closer::Client { GOING_AWAY } else { BAD_GATEWAY };
-        let text = Reason::Lost.text();
         Self {
-            reason,
             closer,
-            code,
             to_client: BAD_GATEWAY,
             to_upstream: GOING_AWAY,
-            offender: None,
-            text,
+            text: Reason::Lost.text(),
+            ..Self::ours(reason, code)
         }
     }
 
     /// A drain, with the code that it is configured to have.
     pub(super) fn drain(code: u16) -> Self {
-        let (reason, closer) = (Reason::Drain, Closer::Bowline);
-        Self {
-            reason,
-            closer,
-            code,
-            to_client: code,
-            to_upstream: code,
-            offender: None,
-            text: reason.text(),
-        }
+        Self::ours(Reason::Drain, code)
     }
 
     /// The tunnel is as old as it may get.
     pub(super) fn old() -> Self {
-        Self { reason: Reason::MaxAge, text: Reason::MaxAge.text(), ..Self::drain(SERVICE_RESTART) }
+        Self::ours(Reason::MaxAge, SERVICE_RESTART)
     }
 
     /// `slow` takes nothing of what waits for it.
     pub(super) fn slow(slow: Closer) -> Self {
-        let (to_client, to_upstream) = match slow {
-            Closer::Client => (POLICY, GOING_AWAY),
-            Closer::Bowline | Closer::Upstream => (BAD_GATEWAY, POLICY),
-        };
-        let (reason, closer) = (Reason::SlowConsumer, Closer::Bowline);
-        Self {
-            reason,
-            closer,
-            code: POLICY,
-            to_client,
-            to_upstream,
-            offender: None,
-            text: reason.text(),
-        }
+        Self::blaming(slow, Reason::SlowConsumer, POLICY)
     }
 
     /// Bowline itself has had enough, or `closer` has gone quietly.
     pub(super) fn due(reason: Reason, closer: Closer) -> Self {
-        let code = GOING_AWAY;
-        Self {
-            reason,
-            closer,
-            code,
-            to_client: code,
-            to_upstream: code,
-            offender: None,
-            text: reason.text(),
-        }
+        Self { closer, ..Self::ours(reason, GOING_AWAY) }
     }
 
     /// Puts a Close on the way to each side.
@@ -152,3 +130,6 @@ impl Goodbye {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,13 @@ pub(super) struct Stash {
 }
 
 impl Stash {
-    /// Puts bytes behind the others.
+    /// Puts a peer's bytes behind the others.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        self.push(bytes);
+        self.foreign |= !bytes.is_empty();
+    }
+
+    /// Puts a frame of Bowline's own behind the others.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }

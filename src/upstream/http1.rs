@@ -17,7 +17,7 @@ use std::io;
 use tokio::net::TcpStream;
 
 pub use self::body::AnswerBody;
-pub use self::in_flight::{InFlight, is_interim};
+pub use self::in_flight::InFlight;
 pub use self::request::{Framing, request_head};
 
 /// An idle connection.

@@ -1,6 +1,7 @@
 //! A request in flight: it goes out and its answer's head comes in, both in one poll, so that an
 //! upstream that answers before it has heard the end is heard.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
@@ -64,7 +65,7 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
     ///
     /// # Errors
     /// When there will be none.
-    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, AnswerError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, AnswerError>> {
         loop {
             if !self.broken && !self.upload.is_done() {
                 match self.upload.poll(cx, &mut self.stream) {
@@ -83,6 +84,23 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
             if ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))? == 0 {
                 return Poll::Ready(Err(AnswerError::Ended));
             }
+        }
+    }
+
+    /// The answer's head; `interim` hears the status of each that only announces it.
+    ///
+    /// # Errors
+    /// When there will be none.
+    pub async fn head(
+        &mut self,
+        mut interim: impl FnMut(StatusCode),
+    ) -> Result<Response<()>, AnswerError> {
+        loop {
+            let head = poll_fn(|cx| self.poll_head(cx)).await?;
+            if !is_interim(&head) {
+                return Ok(head);
+            }
+            interim(head.status());
         }
     }
 
@@ -172,7 +190,7 @@ fn may_be_whole(input: &[u8], seen: usize) -> bool {
 }
 
 /// Whether a head is only the forerunner of the answer's (RFC 9110 section 15.2); a 101 is final.
-pub fn is_interim(head: &Response<()>) -> bool {
+fn is_interim(head: &Response<()>) -> bool {
     head.status().is_informational() && head.status() != StatusCode::SWITCHING_PROTOCOLS
 }
 

@@ -1,0 +1,469 @@
+//! How tunnels that look at frames end, and why: closes, heartbeats, limits, the drain.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::super::tests::{Ends, LIMITS, beating, open, run};
+use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Roster, Rules, Tunnel};
+use super::*;
+
+const FRAMES: Limits = Limits {
+    frames: Some(Rules {
+        strict: true,
+        extensions: Extensions::None,
+        max_frame: 50_000,
+        max_message: 60_000,
+    }),
+    ..LIMITS
+};
+
+/// A frame of a client (masked with zeros, which shows its payload) or of an upstream.
+fn frame(heading: Heading, first: u8, payload: &[u8]) -> Vec<u8> {
+    let (bit, key) = match heading {
+        Heading::ToUpstream => (0x80, &[0; 4][..]),
+        Heading::ToClient => (0, &[][..]),
+    };
+    let length = match u8::try_from(payload.len()) {
+        Ok(short @ ..126) => vec![bit | short],
+        _ => [&[bit | 126][..], &u16::try_from(payload.len()).unwrap().to_be_bytes()].concat(),
+    };
+    [&[first][..], &length, key, payload].concat()
+}
+
+fn close(heading: Heading, code: u16) -> Vec<u8> {
+    frame(heading, 0x88, &code.to_be_bytes())
+}
+
+/// Everything until the FIN: what stands before the last frame, and that one's code when it is a
+/// Close.
+async fn last_words(stream: &mut DuplexStream) -> (Vec<u8>, Option<u16>) {
+    let mut bytes = Vec::new();
+    // A reset ends it too.
+    stream.read_to_end(&mut bytes).await.ok();
+    let mut at = 0;
+    while let Some(header) = frame::Header::read(&bytes[at..]) {
+        let start = at + header.length;
+        let end = start + header.payload as usize;
+        if header.opcode == frame::CLOSE && end == bytes.len() {
+            let mut payload = bytes[start..end].to_vec();
+            frame::mask(&mut payload, header.key.unwrap_or_default());
+            let code = u16::from_be_bytes([payload[0], payload[1]]);
+            return (bytes[..at].to_vec(), Some(code));
+        }
+        at = end.min(bytes.len());
+    }
+    (bytes, None)
+}
+
+use Heading::{ToClient, ToUpstream};
+
+#[test]
+fn a_close_and_its_answer_pass_and_are_what_the_end_is_called_by() {
+    run(async {
+        let ahead = frame(ToUpstream, 0x81, b"early");
+        let mut ends = open(4096, FRAMES, (&ahead, b""));
+        let words = [frame(ToUpstream, 0x82, &[7; 300]), close(ToUpstream, 4001)].concat();
+        ends.client.write_all(&words).await.unwrap();
+        let mut got = vec![0; ahead.len() + words.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [ahead, words].concat());
+        let answer = close(ToClient, 4001);
+        ends.upstream.write_all(&answer).await.unwrap();
+        ends.upstream.shutdown().await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(4001)));
+        ends.client.shutdown().await.unwrap();
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::Closed, Closer::Client));
+        assert_eq!((ended.code, ended.messages_to_upstream), (Some(4001), 2));
+    });
+}
+
+#[test]
+fn a_side_hears_that_the_other_one_is_gone() {
+    run(async {
+        for (gone, code) in [(Closer::Upstream, BAD_GATEWAY), (Closer::Client, GOING_AWAY)] {
+            let Ends { mut client, mut upstream, tunnel, .. } = open(4096, FRAMES, (b"", b""));
+            match gone {
+                Closer::Upstream => {
+                    upstream.write_all(&frame(ToClient, 0x81, b"last")).await.unwrap();
+                    drop(upstream);
+                    let (before, told) = last_words(&mut client).await;
+                    assert_eq!((before, told), (frame(ToClient, 0x81, b"last"), Some(code)));
+                    client.write_all(&close(ToUpstream, code)).await.unwrap();
+                    drop(client);
+                }
+                _ => {
+                    drop(client);
+                    assert_eq!(last_words(&mut upstream).await, (vec![], Some(code)));
+                    drop(upstream);
+                }
+            }
+            let ended = tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (Reason::Lost, gone));
+            assert_eq!(ended.code, Some(code));
+        }
+    });
+}
+
+#[test]
+fn a_loss_that_is_not_to_be_told_is_a_bare_fin() {
+    run(async {
+        let Ends { mut client, upstream, tunnel, .. } =
+            open(4096, Limits { tell_loss: false, ..FRAMES }, (b"", b""));
+        drop(upstream);
+        assert_eq!(last_words(&mut client).await, (vec![], None));
+        drop(client);
+        assert_eq!(tunnel.await.unwrap().code, None);
+    });
+}
+
+#[test]
+fn an_offender_hears_1002_or_1009_and_the_other_side_a_close_of_its_own() {
+    run(async {
+        let long = frame(ToUpstream, 0x02, &[1; 50_000]);
+        let more = frame(ToUpstream, 0x80, &[1; 20_000]);
+        for (bad, passes, code, reason) in [
+            (frame(ToClient, 0x81, b"unmasked"), 0, 1002, Reason::Protocol),
+            (frame(ToUpstream, 0x83, b"reserved"), 0, 1002, Reason::Protocol),
+            (frame(ToUpstream, 0x82, &[1; 50_001]), 0, 1009, Reason::TooBig),
+            ([long.clone(), more].concat(), long.len(), 1009, Reason::TooBig),
+        ] {
+            let mut ends = open(1 << 20, FRAMES, (b"", b""));
+            let fine = frame(ToUpstream, 0x81, b"fine");
+            ends.client.write_all(&[&fine[..], &bad].concat()).await.unwrap();
+            let upstream = tokio::task::spawn_local(async move {
+                let mut got = vec![0; fine.len() + passes];
+                ends.upstream.read_exact(&mut got).await.unwrap();
+                let mut close_of_ours = [0; 8];
+                ends.upstream.read_exact(&mut close_of_ours).await.unwrap();
+                let header = frame::Header::read(&close_of_ours).unwrap();
+                assert!(header.opcode == frame::CLOSE && header.key.is_some());
+                ends.upstream.write_all(&close(ToClient, GOING_AWAY)).await.unwrap();
+                ends.upstream
+            });
+            assert_eq!(last_words(&mut ends.client).await, (vec![], Some(code)));
+            drop(ends.client);
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (reason, Closer::Bowline));
+            assert_eq!((ended.code, ended.messages_to_upstream), (Some(code), 1));
+            drop(upstream.await.unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_close_of_ours_waits_for_the_end_of_the_frame_under_way() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let under_way = frame(ToClient, 0x82, &[5; 100]);
+        ends.upstream.write_all(&under_way[..40]).await.unwrap();
+        let mut got = vec![0; 40];
+        ends.client.read_exact(&mut got).await.unwrap();
+        for ticket in ends.roster.begin_closing(1012) {
+            ends.roster.close(ticket, 1012);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let rest = [&under_way[40..], &frame(ToClient, 0x82, b"too late")].concat();
+        ends.upstream.write_all(&rest).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, GOING_AWAY)).await.unwrap();
+        let mut got = vec![0; under_way.len() - 40];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, under_way[40..]);
+        ends.client.write_all(&close(ToUpstream, 1012)).await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1012)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Drain);
+    });
+}
+
+#[test]
+fn a_close_of_ours_that_nobody_answers_ends_in_time() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        let began = Instant::now();
+        let ended = (&mut ends.tunnel).await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::Idle, Closer::Bowline));
+        assert_eq!((ended.code, began.elapsed().as_secs()), (Some(GOING_AWAY), 65));
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(GOING_AWAY)));
+        assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(GOING_AWAY)));
+    });
+}
+
+#[test]
+fn a_close_of_ours_never_stands_behind_a_peers() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+        let ended = (&mut ends.tunnel).await.unwrap();
+        assert_eq!((ended.reason, ended.code), (Reason::HalfClose, Some(1000)));
+        assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(1000)));
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(GOING_AWAY)));
+    });
+}
+
+const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
+
+/// Answers pings until the other side is silent for an hour; returns how many there were.
+async fn answers_pings(mut stream: DuplexStream, heading: Heading) -> (usize, DuplexStream) {
+    let mut pings = 0;
+    let mut header = [0; 2];
+    while stream.read_exact(&mut header).await.is_ok() && header[0] == 0x89 {
+        pings += 1;
+        let mut rest = vec![0; if header[1] & 0x80 == 0 { 8 } else { 12 }];
+        stream.read_exact(&mut rest).await.unwrap();
+        let keyed = rest.len() - 8;
+        let (key, payload) = rest.split_at_mut(keyed);
+        frame::mask(payload, (&*key).try_into().unwrap_or_default());
+        stream.write_all(&frame(heading, 0x8a, payload)).await.unwrap();
+        if pings == 100 {
+            break;
+        }
+    }
+    (pings, stream)
+}
+
+#[test]
+fn quiet_sides_that_answer_live_for_ever_and_see_no_pong_of_the_other() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        let ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let began = Instant::now();
+        let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
+        let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
+        let (asked_client, client) = client.await.unwrap();
+        let (asked_upstream, upstream) = upstream.await.unwrap();
+        assert_eq!((asked_client, asked_upstream), (100, 100));
+        assert_eq!(began.elapsed().as_secs(), 3000);
+        assert!(!ends.tunnel.is_finished());
+        drop((client, upstream));
+    });
+}
+
+#[test]
+fn a_side_that_does_not_answer_is_given_up_and_the_other_one_hears_of_it() {
+    run(async {
+        for (gone, code) in [(Closer::Client, GOING_AWAY), (Closer::Upstream, BAD_GATEWAY)] {
+            let silent = Pulses {
+                client: Some(PULSE).filter(|_| gone == Closer::Client),
+                upstream: Some(PULSE).filter(|_| gone == Closer::Upstream),
+            };
+            let mut ends = beating(4096, FRAMES, silent, (b"", b""));
+            let began = Instant::now();
+            let (live, heading) = match gone {
+                Closer::Client => (&mut ends.upstream, ToClient),
+                _ => (&mut ends.client, ToUpstream),
+            };
+            let mut told = [0; 4];
+            live.read_exact(&mut told).await.unwrap();
+            assert_eq!(told[0], 0x88);
+            assert_eq!(began.elapsed().as_secs(), 40);
+            live.write_all(&close(heading, code)).await.unwrap();
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.reason, ended.closer), (Reason::Heartbeat, Closer::Bowline));
+            assert_eq!(ended.code, Some(code));
+            assert_eq!(began.elapsed().as_secs(), 40);
+        }
+    });
+}
+
+#[test]
+fn pings_stand_between_frames_and_foreign_pongs_pass() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: None };
+        let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let long = frame(ToClient, 0x82, &[5; 200]);
+        ends.upstream.write_all(&long[..100]).await.unwrap();
+        // The client is quiet while a frame to it is under way.
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        ends.upstream.write_all(&long[100..]).await.unwrap();
+        let foreign = frame(ToUpstream, 0x8a, b"8 bytes!");
+        ends.client.write_all(&foreign).await.unwrap();
+        let mut got = vec![0; long.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got[..long.len()], long);
+        assert_eq!(got[long.len()..][..2], [0x89, 8]);
+        let mut got = vec![0; foreign.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, foreign);
+    });
+}
+
+#[test]
+fn a_side_that_takes_nothing_is_not_waited_for_and_one_that_takes_a_little_is() {
+    run(async {
+        let mut ends = open(64, FRAMES, (b"", b""));
+        let began = Instant::now();
+        ends.upstream.write_all(&frame(ToClient, 0x82, &[1; 90])).await.unwrap();
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            ends.client.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        let mut told = [0; 8];
+        ends.upstream.read_exact(&mut told).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 310);
+        let header = frame::Header::read(&told).unwrap();
+        frame::mask(&mut told[6..], header.key.unwrap());
+        assert_eq!(told[6..], GOING_AWAY.to_be_bytes());
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::SlowConsumer, Closer::Bowline));
+        assert_eq!((ended.code, began.elapsed().as_secs()), (Some(1008), 315));
+    });
+}
+
+#[test]
+fn an_old_tunnel_ends_with_1012_however_busy_it_is() {
+    run(async {
+        let (client, client_far) = duplex(4096);
+        let (upstream, upstream_far) = duplex(4096);
+        let roster = Rc::new(Roster::default());
+        let tunnel = Tunnel::new(
+            Leg { stream: client_far, read_ahead: Vec::new() },
+            Leg { stream: upstream_far, read_ahead: Vec::new() },
+            FRAMES,
+            Pulses::default(),
+            roster.enter(),
+        );
+        let began = Instant::now();
+        let tunnel = tokio::task::spawn_local(tunnel.retiring(Some(Duration::from_secs(3600))));
+        let (mut client, mut upstream) = (client, upstream);
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            client.write_all(&frame(ToUpstream, 0x81, b"busy")).await.unwrap();
+            upstream.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        assert_eq!(last_words(&mut client).await, (vec![], Some(1012)));
+        assert_eq!(last_words(&mut upstream).await, (vec![], Some(1012)));
+        assert_eq!(tunnel.await.unwrap().reason, Reason::MaxAge);
+        assert_eq!(began.elapsed().as_secs(), 3605);
+    });
+}
+
+#[test]
+fn a_drain_reaches_who_is_here_and_who_still_comes() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let pace = Pace { spread: Duration::from_secs(20), code: 1012 };
+        pace.close_all(&ends.roster).await;
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1012)));
+        let late = Tunnel::new(
+            Leg { stream: duplex(64).0, read_ahead: Vec::new() },
+            Leg { stream: duplex(64).0, read_ahead: Vec::new() },
+            FRAMES,
+            Pulses::default(),
+            ends.roster.enter(),
+        );
+        assert_eq!(late.await.reason, Reason::Drain);
+        assert_eq!(ends.tunnel.await.unwrap().code, Some(1012));
+        assert!(ends.roster.is_empty());
+    });
+}
+
+#[test]
+fn an_offender_still_gets_what_the_other_side_has_for_it() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let (question, answer) = (frame(ToUpstream, 0x81, b"?"), frame(ToClient, 0x81, b"!"));
+        ends.client.write_all(&[&question[..], b"\x83\x80\0\0\0\0"].concat()).await.unwrap();
+        let mut got = vec![0; question.len()];
+        ends.upstream.read_exact(&mut got).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let last = [&answer[..], &close(ToClient, GOING_AWAY)].concat();
+        ends.upstream.write_all(&last).await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (answer, Some(1002)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().code, Some(1002));
+    });
+}
+
+#[test]
+fn an_offender_hears_its_close_even_when_the_other_side_never_answers() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        let began = Instant::now();
+        ends.client.write_all(b"\x83\x80\0\0\0\0").await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1002)));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Protocol);
+        assert_eq!(began.elapsed().as_secs(), 10);
+    });
+}
+
+#[test]
+fn a_side_that_is_not_read_is_not_taken_for_dead() {
+    run(async {
+        let pulses = Pulses { client: None, upstream: Some(PULSE) };
+        let mut ends = beating(64, FRAMES, pulses, (b"", b""));
+        let began = Instant::now();
+        // More than the client takes: the upstream's pongs wait behind it, unread.
+        ends.upstream.write_all(&frame(ToClient, 0x82, &[1; 90])).await.unwrap();
+        let (mut reader, mut writer) = tokio::io::split(ends.upstream);
+        let pongs = tokio::task::spawn_local(async move {
+            let mut ping = [0; 14];
+            while reader.read_exact(&mut ping).await.is_ok() && ping[0] == 0x89 {
+                let (head, tag) = ping.split_at_mut(6);
+                frame::mask(tag, head[2..].try_into().unwrap());
+                writer.write_all(&frame(ToClient, 0x8a, tag)).await.unwrap();
+            }
+        });
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            ends.client.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        assert!(!ends.tunnel.is_finished(), "{:?}", began.elapsed());
+        ends.client.read_exact(&mut [0; 82]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(!ends.tunnel.is_finished(), "{:?}", began.elapsed());
+        pongs.abort();
+    });
+}
+
+#[test]
+fn pings_and_pongs_are_no_life_of_an_idle_tunnel() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(100)), ..FRAMES };
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        let ends = beating(4096, limits, pulses, (b"", b""));
+        let began = Instant::now();
+        let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
+        let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!(ended.reason, Reason::Idle);
+        assert_eq!(began.elapsed().as_secs(), 105);
+        drop((client, upstream));
+    });
+}
+
+#[test]
+fn a_stall_that_is_over_is_forgotten() {
+    run(async {
+        let mut ends = open(64, LIMITS, (b"", b""));
+        ends.upstream.write_all(&[1; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ends.client.read_exact(&mut [0; 100]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!ends.tunnel.is_finished());
+    });
+}
+
+#[test]
+fn a_close_that_nobody_answers_has_its_time_and_so_has_a_fin_behind_two() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
+        for both in [false, true] {
+            let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+            let began = Instant::now();
+            ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+            if both {
+                ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+            }
+            let ended = ends.tunnel.await.unwrap();
+            assert_eq!((ended.code, ended.closer), (Some(1000), Closer::Client));
+            let (reason, after) = if both { (Reason::Closed, 30) } else { (Reason::HalfClose, 35) };
+            assert_eq!((ended.reason, began.elapsed().as_secs()), (reason, after));
+        }
+    });
+}
