@@ -4,8 +4,8 @@
 
 use std::task::Poll;
 
-use bowline::upstream::http1::fuzzing::{Content, Heads};
-use bowline::upstream::http1::{AnswerError, is_interim};
+use bowline::upstream::http1::AnswerError;
+use bowline::upstream::http1::fuzzing::{Content, Heads, is_interim};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;

@@ -2,8 +2,7 @@
 //! then its check.
 
 use bowline::exchange::fuzzing::Offer;
-use bowline::upstream::http1::fuzzing::Heads;
-use bowline::upstream::http1::is_interim;
+use bowline::upstream::http1::fuzzing::{Heads, is_interim};
 use http::{Method, Response, StatusCode};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

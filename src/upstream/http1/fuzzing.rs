@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use super::AnswerError;
 use super::answer::{self, Framing};
 use super::body::{AnswerBody, Source};
-use super::in_flight::take_head;
+use super::in_flight;
 
 /// An answer whose head has not come yet: [`InFlight`](super::InFlight) without its request.
 #[derive(Debug)]
@@ -38,7 +38,9 @@ impl Heads {
     /// # Errors
     /// What is wrong with it.
     pub fn take(&mut self) -> Result<Option<Response<()>>, &'static str> {
-        let Some(mut head) = take_head(&mut self.input, &mut self.seen)? else { return Ok(None) };
+        let Some(mut head) = in_flight::take_head(&mut self.input, &mut self.seen)? else {
+            return Ok(None);
+        };
         self.framing = answer::framing(&self.method, &mut head)?;
         Ok(Some(head))
     }
@@ -48,6 +50,11 @@ impl Heads {
         let body = AnswerBody::new(Source::Gone, self.input.freeze(), self.framing, false, false);
         Content { body, until_close: self.framing == Framing::UntilClose }
     }
+}
+
+/// Whether another head follows this one.
+pub fn is_interim(head: &Response<()>) -> bool {
+    in_flight::is_interim(head)
 }
 
 /// The body of an answer, as [`AnswerBody`] makes it of what it reads.

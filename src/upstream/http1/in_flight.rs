@@ -190,7 +190,7 @@ fn may_be_whole(input: &[u8], seen: usize) -> bool {
 }
 
 /// Whether a head is only the forerunner of the answer's (RFC 9110 section 15.2); a 101 is final.
-fn is_interim(head: &Response<()>) -> bool {
+pub(super) fn is_interim(head: &Response<()>) -> bool {
     head.status().is_informational() && head.status() != StatusCode::SWITCHING_PROTOCOLS
 }
 
