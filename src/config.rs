@@ -46,4 +46,4 @@ pub use time::{Limit, Time};
 pub use timeouts::Timeouts;
 pub use tls::{Certificate, HostMismatch, Tls};
 pub use upstream::{Balance, Builtin, KeepAlive, Upstream};
-pub use websocket::{Frames, Heartbeat, WebSocket};
+pub use websocket::{Frames, Heartbeat, OverRate, Rate, WebSocket};

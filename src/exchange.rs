@@ -3,6 +3,7 @@
 
 mod account;
 mod carried;
+mod client_task;
 mod connection;
 mod dialling;
 mod forward;
@@ -29,6 +30,7 @@ use std::borrow::Cow;
 use http::Uri;
 use http::uri::PathAndQuery;
 
+pub use self::client_task::{Carriage, ClientTask};
 pub use self::connection::{Arrival, ClientStream, serve};
 pub use self::preview::{Preview, preview};
 pub use self::worker::{Snapshot, Worker};

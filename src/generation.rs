@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::plan::{self, Plan};
 use crate::telemetry::{Metrics, RouteShard, Sharded};
+use crate::tunnel::{self, Pulses, Rules};
 use crate::upstream::{Registry, Upstream};
 
 /// A plan with its live parts; immutable, shared by every request that began under it.
@@ -14,17 +15,19 @@ pub struct Generation {
     pub plan: Plan,
     /// By the ids that routes use.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Name and counters, by route id.
-    pub routes: Vec<LiveRoute>,
+    /// By route id.
+    pub routes: Vec<Arc<LiveRoute>>,
 }
 
 /// What of a route outlives its plan.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LiveRoute {
     /// Its name, for logs.
     pub name: Arc<str>,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<RouteShard>>,
+    /// What its tunnels live by.
+    pub limits: Arc<tunnel::Limits>,
 }
 
 impl Generation {
@@ -39,9 +42,12 @@ impl Generation {
             .routes
             .all()
             .iter()
-            .map(|route| LiveRoute {
-                name: Arc::from(route.name.as_str()),
-                counters: metrics.route(&route.name),
+            .map(|route| {
+                Arc::new(LiveRoute {
+                    name: Arc::from(route.name.as_str()),
+                    counters: metrics.route(&route.name),
+                    limits: Arc::new(limits(route)),
+                })
             })
             .collect();
         Self { plan, upstreams, routes }
@@ -64,7 +70,36 @@ pub struct Way<'a> {
     /// The route as planned.
     pub route: &'a plan::Route,
     /// Its name and counters.
-    pub live: &'a LiveRoute,
+    pub live: &'a Arc<LiveRoute>,
     /// Its upstream.
     pub upstream: &'a Arc<Upstream>,
+}
+
+/// What a route's tunnels live by, in the tunnel's own words.
+fn limits(route: &plan::Route) -> tunnel::Limits {
+    let (timeouts, websocket) = (&route.timeouts, &route.websocket);
+    let pulse =
+        |plan: plan::Pulse| tunnel::Pulse { interval: plan.interval, timeout: plan.timeout };
+    let rate = |plan: plan::Rate| {
+        let plan::Rate { messages, bytes, burst, closes } = plan;
+        tunnel::Rate { messages, bytes, burst, closes }
+    };
+    tunnel::Limits {
+        frames: websocket.metered.then_some(Rules {
+            strict: websocket.strict,
+            max_frame: websocket.max_frame,
+            max_message: websocket.max_message,
+        }),
+        idle: timeouts.idle,
+        half_close: timeouts.half_close,
+        write: websocket.write_timeout,
+        close: websocket.close_timeout,
+        tell_loss: websocket.tell_loss,
+        pulses: Pulses {
+            client: websocket.client_pulse.map(pulse),
+            upstream: websocket.upstream_pulse.map(pulse),
+        },
+        client_rate: websocket.client_rate.map(rate),
+        upstream_rate: websocket.upstream_rate.map(rate),
+    }
 }

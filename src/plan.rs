@@ -27,7 +27,7 @@ pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
 pub use self::trusted::TrustedProxies;
 pub use self::upstream::{KeepAlive, Upstream};
-pub use self::websocket::{Pulse, WebSocket};
+pub use self::websocket::{Pulse, Rate, WebSocket};
 
 /// One whole, checked configuration. Requests hold the one they began with.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ impl Plan {
         let by_name: HashMap<&str, usize> =
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
+        websocket::check(&config.websocket, &root.key("websocket"), mistakes);
         let listeners = listener::build_all(config, folder, mistakes);
         let pseudonym = pseudonym(config, mistakes);
         Self {

@@ -13,7 +13,7 @@ mod shard;
 mod upstream;
 mod worker;
 
-pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME};
+pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
 pub use metrics::{EndpointGauge, EndpointSource, Metrics};
 pub use route::{RouteShard, UpgradeOutcome};
 pub use shard::Sharded;

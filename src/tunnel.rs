@@ -13,32 +13,51 @@ mod limits;
 mod meter;
 mod offence;
 mod pace;
+mod rate;
 mod roster;
 mod scratch;
 mod stash;
 mod stop;
+mod surroundings;
+mod watch;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use self::direction::Direction;
 pub use self::ended::{CODES, Closer, Ended, Reason};
-use self::frame::Heading;
+pub use self::frame::Heading;
 use self::goodbye::{BAD_GATEWAY, Closing, GOING_AWAY, Goodbye};
-use self::heartbeat::{Heartbeat, is_ours};
-pub use self::heartbeat::{Pulse, RoundTrips};
+use self::heartbeat::Heartbeat;
+pub use self::heartbeat::Pulse;
 pub use self::limits::{Limits, Pulses};
+use self::meter::Meter;
 pub use self::meter::{Extensions, Rules};
 pub use self::pace::Pace;
+pub use self::rate::Rate;
 use self::roster::Order;
 pub use self::roster::{Member, Roster, Ticket};
 use self::stop::Stop;
+use self::surroundings::Surroundings;
+pub use self::watch::Watch;
+
+/// A stream that a tunnel joins with another.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether its drop says all that its shutdown would, as TCP's does. TLS has a close_notify.
+    const DROP_IS_FIN: bool;
+}
+
+impl Stream for TcpStream {
+    const DROP_IS_FIN: bool = true;
+}
 
 /// One side of a tunnel: its stream, and what was read from it before the tunnel began.
 pub struct Leg<S> {
@@ -53,12 +72,12 @@ pub struct Leg<S> {
 /// It is plain data and two sockets: counters, states, at most one stash a direction. The one
 /// timer is armed only when a limit needs it, and re-arms lazily: activity stores a time, nothing
 /// more.
-pub struct Tunnel<C, U> {
+pub struct Tunnel<C, U, W> {
     client: C,
     upstream: U,
     to_upstream: Direction,
     to_client: Direction,
-    limits: Limits,
+    limits: Arc<Limits>,
     member: Member,
     began: Instant,
     active: Instant,
@@ -71,46 +90,55 @@ pub struct Tunnel<C, U> {
     upstream_heartbeat: Option<Heartbeat>,
     /// When it is as old as it may get.
     retires: Option<Instant>,
-    round_trips: RoundTrips,
     timer: Option<Pin<Box<Sleep>>>,
+    watch: W,
 }
 
-impl<C, U> Tunnel<C, U>
+impl<C, U, W> Tunnel<C, U, W>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
+    U: Stream,
+    W: Watch,
 {
-    /// Joins two legs. `member` is how a drain reaches this tunnel.
+    /// Joins two legs, whose 101 agreed on `extensions`. `member` is how a drain reaches this
+    /// tunnel.
     pub fn new(
         client: Leg<C>,
         upstream: Leg<U>,
-        limits: Limits,
-        pulses: Pulses,
+        limits: Arc<Limits>,
+        extensions: Extensions,
         member: Member,
+        watch: W,
     ) -> Self {
         let now = Instant::now();
         let metered = limits.frames.is_some();
-        let heading = |heading| metered.then_some(heading);
-        let beating = |pulse: Option<Pulse>| {
-            pulse.filter(|_| metered).map(|pulse| Heartbeat::new(pulse, now))
-        };
+        let meter = |heading| metered.then(|| Meter::new(heading, extensions));
+        let beating = |pulse: Option<Pulse>| pulse.filter(|_| metered).map(|_| Heartbeat::new(now));
         Self {
             client: client.stream,
             upstream: upstream.stream,
-            to_upstream: Direction::new(heading(Heading::ToUpstream), client.read_ahead),
-            to_client: Direction::new(heading(Heading::ToClient), upstream.read_ahead),
-            limits,
+            to_upstream: Direction::new(
+                meter(Heading::ToUpstream),
+                limits.client_rate,
+                client.read_ahead,
+            ),
+            to_client: Direction::new(
+                meter(Heading::ToClient),
+                limits.upstream_rate,
+                upstream.read_ahead,
+            ),
             member,
             began: now,
             active: now,
             first_to_close: None,
             code: None,
             closing: None,
-            client_heartbeat: beating(pulses.client),
-            upstream_heartbeat: beating(pulses.upstream),
+            client_heartbeat: beating(limits.pulses.client),
+            upstream_heartbeat: beating(limits.pulses.upstream),
             retires: None,
-            round_trips: RoundTrips::default(),
             timer: None,
+            limits,
+            watch,
         }
     }
 
@@ -121,9 +149,9 @@ where
         self
     }
 
-    /// Hands over the round trips that pings have shown.
-    pub fn take_round_trips(&mut self) -> RoundTrips {
-        std::mem::take(&mut self.round_trips)
+    /// Who counts, as given.
+    pub fn watch(&self) -> &W {
+        &self.watch
     }
 
     /// Moves what can be moved; `Some` when that ended the tunnel.
@@ -146,29 +174,25 @@ where
     /// Moves both directions; tells what stopped one, and which side that one reads from.
     fn poll_both(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Option<(Closer, Stop)> {
         let rules = self.limits.frames.unwrap_or(Rules::OFF);
-        let tell = self.limits.tell_loss;
-        let farewell =
-            |heading, code| move || tell.then(|| frame::close(heading, code, Reason::Lost.text()));
+        let (tell_loss, watch) = (self.limits.tell_loss, &self.watch);
+        let mut around = Surroundings {
+            heading: Heading::ToUpstream,
+            heartbeat: &mut self.client_heartbeat,
+            answered: self.to_client.close().is_some(),
+            rules,
+            watch,
+            tell_loss,
+        };
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        let RoundTrips { client: from_client, upstream: from_upstream } = &mut self.round_trips;
-        let mut clients = is_ours(&mut self.client_heartbeat, from_client);
-        let mut upstreams = is_ours(&mut self.upstream_heartbeat, from_upstream);
-        let up = self.to_upstream.poll_pump(
-            cx,
-            (&mut *client, &mut *upstream),
-            scratch,
-            &rules,
-            &mut clients,
-            farewell(Heading::ToUpstream, GOING_AWAY),
-        );
-        let down = self.to_client.poll_pump(
-            cx,
-            (upstream, client),
-            scratch,
-            &rules,
-            &mut upstreams,
-            farewell(Heading::ToClient, BAD_GATEWAY),
-        );
+        let up =
+            self.to_upstream.poll_pump(cx, (&mut *client, &mut *upstream), scratch, &mut around);
+        let mut around = Surroundings {
+            heading: Heading::ToClient,
+            heartbeat: &mut self.upstream_heartbeat,
+            answered: self.to_upstream.close().is_some(),
+            ..around
+        };
+        let down = self.to_client.poll_pump(cx, (upstream, client), scratch, &mut around);
         match (up, down) {
             (Poll::Ready(Err(stop)), _) => Some((Closer::Client, stop)),
             (_, Poll::Ready(Err(stop))) => Some((Closer::Upstream, stop)),
@@ -200,6 +224,10 @@ where
     /// side it reads from.
     fn stopped(&mut self, from: Closer, stop: Stop) -> Option<(Reason, Closer)> {
         let gone = match (from, stop) {
+            // What carries bytes hears nothing.
+            (_, Stop::Offence(offence)) if self.limits.frames.is_none() => {
+                return Some((offence.reason(), Closer::Bowline));
+            }
             (_, Stop::Offence(offence)) => {
                 self.close(Goodbye::offence(from, offence));
                 return None;
@@ -279,15 +307,22 @@ where
             return (client && upstream).then_some((reason, closer));
         }
         let closer = self.first_to_close.unwrap_or(Closer::Bowline);
-        (up.is_done() && down.is_done()).then(|| (self.end_of(closer, Reason::Lost), closer))
+        // Behind two Closes and one FIN nothing may come any more (RFC 6455 section 5.5.1).
+        let said = up.close().is_some() && down.close().is_some();
+        let done = if said {
+            (up.is_done() || down.is_done()) && up.is_drained() && down.is_drained()
+        } else {
+            up.is_done() && down.is_done()
+        };
+        done.then(|| (self.end_of(closer, Reason::Lost), closer))
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, reason: Reason, closer: Closer) -> Ended {
-        // Best effort: TLS says close_notify, TCP says FIN. The sockets are dropped right after.
-        if !self.to_client.is_done() {
+        // Best effort: the streams are dropped right after.
+        if !C::DROP_IS_FIN {
             drop(Pin::new(&mut self.client).poll_shutdown(cx));
         }
-        if !self.to_upstream.is_done() {
+        if !U::DROP_IS_FIN {
             drop(Pin::new(&mut self.upstream).poll_shutdown(cx));
         }
         Ended {
@@ -303,10 +338,11 @@ where
     }
 }
 
-impl<C, U> Future for Tunnel<C, U>
+impl<C, U, W> Future for Tunnel<C, U, W>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
+    U: Stream,
+    W: Watch + Unpin,
 {
     type Output = Ended;
 
@@ -327,8 +363,8 @@ where
                 return Poll::Ready(this.ended(cx, reason, closer));
             }
             this.note();
-            let reason = ready!(this.poll_due(cx));
-            if let Some((reason, closer)) = this.came_due(reason) {
+            let due = ready!(this.poll_due(cx));
+            if let Some((reason, closer)) = this.came_due(due) {
                 return Poll::Ready(this.ended(cx, reason, closer));
             }
         }

@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     // Counts and tells what others hand to it; asks nobody.
     ("telemetry", &["error", "tunnel"]),
     ("upstream", &["config", "fields", "plan", "telemetry", "websocket"]),
-    ("generation", &["plan", "telemetry", "upstream"]),
+    ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
     (
         "exchange",
         &[

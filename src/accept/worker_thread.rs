@@ -21,11 +21,11 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
 use crate::drain::{self, Phase};
-use crate::exchange::{self, Arrival, ClientStream, Worker};
+use crate::exchange::{self, Arrival, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
 use crate::telemetry::Metrics;
-use crate::tunnel::Pace;
+use crate::tunnel::{Pace, Stream};
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
 /// cases.
@@ -335,21 +335,23 @@ impl WorkerThread {
             (Some(acceptor), Some(tls)) => {
                 let accept = acceptor.0.accept(stream);
                 let (within, refuse) = (tls.handshake_timeout, tls.refuse_host_mismatch);
-                tokio::task::spawn_local(async move {
-                    let stream = match timeout(within, accept).await {
-                        Ok(Ok(stream)) => stream,
-                        Ok(Err(error)) => return tls_failed(&worker, peer, &error),
-                        Err(_) => {
-                            return tls_failed(&worker, peer, &io::ErrorKind::TimedOut.into());
+                tokio::task::spawn_local(ClientTask::new(async move {
+                    let accepted = timeout(within, accept).await;
+                    let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
+                        Ok(stream) => stream,
+                        Err(error) => {
+                            tls_failed(&worker, peer, &error);
+                            return None;
                         }
                     };
                     let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
                     let arrival = Arrival { server_name: name.filter(|_| refuse), ..arrival };
-                    exchange::serve(stream, arrival, worker, admission).await;
-                });
+                    exchange::serve(stream, arrival, worker, admission).await
+                }));
             }
             _ => {
-                tokio::task::spawn_local(exchange::serve(stream, arrival, worker, admission));
+                let http = exchange::serve(stream, arrival, worker, admission);
+                tokio::task::spawn_local(ClientTask::new(http));
             }
         }
     }
@@ -375,6 +377,10 @@ impl ClientStream for TcpStream {
         // A failure leaves an ordinary close, which is what there was before.
         drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
     }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    const DROP_IS_FIN: bool = false;
 }
 
 impl ClientStream for TlsStream<TcpStream> {

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match, Route,
-    Timeouts, Tls, Upstream, WebSocket,
+    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match, Rate,
+    Route, Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 15] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 16] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -27,6 +27,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 15] {
         ("Timeouts", "timeouts", keys::<Timeouts>()),
         ("WebSocket", "websocket", keys::<WebSocket>()),
         ("Heartbeat", "websocket.heartbeat", keys::<Heartbeat>()),
+        ("Rate", "websocket.client_rate, websocket.upstream_rate", keys::<Rate>()),
         ("Upstream", "upstreams.NAME", keys::<Upstream>()),
         ("KeepAlive", "upstreams.NAME.keep_alive", keys::<KeepAlive>()),
         ("Admin", "admin", keys::<Admin>()),

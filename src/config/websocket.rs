@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Limit, Size, Switch, Time};
+use super::{Count, Limit, Size, Switch, Time};
 
 /// How open WebSockets are treated. A route inherits what it does not set from the top level.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -24,6 +24,12 @@ pub struct WebSocket {
     /// The largest message over all its frames, as it travels; a larger one ends the WebSocket with
     /// 1009. Default: unlimited.
     pub max_message: Option<Size>,
+    /// What each client may send over its WebSocket. A route's own replaces the whole.
+    /// Default: unlimited.
+    pub client_rate: Option<Rate>,
+    /// What the upstream may send over each WebSocket. A route's own replaces the whole.
+    /// Default: unlimited.
+    pub upstream_rate: Option<Rate>,
     /// The greatest age of a WebSocket, or `off`; up to a tenth less, at random, so that those that
     /// began together do not end together. Both sides get 1012. Default: `off`.
     pub max_age: Option<Limit>,
@@ -51,6 +57,35 @@ pub struct Heartbeat {
     pub client: Option<Switch>,
     /// Whether upstreams are asked. Default: `true`.
     pub upstream: Option<Switch>,
+}
+
+/// How much one side of a WebSocket may send: at once as much as `burst` allows, then no more than the
+/// rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of rate settings")]
+pub struct Rate {
+    /// Messages a second; pings, pongs and fragments are none. Needs frames to be `metered`.
+    /// Default: unlimited.
+    pub messages: Option<Count>,
+    /// Bytes a second, as they travel. Default: unlimited.
+    pub bytes: Option<Size>,
+    /// How long a side must be quiet to have its full allowance again, which it may then send at once:
+    /// with 20 messages a second and a burst of `2s`, 40 messages. Default: `1s`.
+    pub burst: Option<Time>,
+    /// What happens to a side that sends more: it is read later, and so slowed down (`pause`), or the
+    /// WebSocket is ended with 1008 (`close`). Default: `pause`.
+    pub limit: OverRate,
+}
+
+/// What happens to a side that sends more than its rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", expecting = "`pause` or `close`")]
+pub enum OverRate {
+    /// It is read later.
+    #[default]
+    Pause,
+    /// Its WebSocket is ended.
+    Close,
 }
 
 /// Whether frames are looked at.

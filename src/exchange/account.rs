@@ -19,7 +19,7 @@ use crate::telemetry::access;
 pub(super) struct Account {
     worker: Rc<Worker>,
     pub(super) began: Instant,
-    pub(super) route: Option<LiveRoute>,
+    pub(super) route: Option<Arc<LiveRoute>>,
     pub(super) story: Option<Rc<BodyStory>>,
     status: Option<StatusCode>,
     failure: Option<Failure>,

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::client_task::Carriage;
 use super::forwarded::Origin;
 use super::front::{Front, Turn};
 use super::reply::Refusal;
@@ -22,7 +23,7 @@ use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::plan::Limits;
-use crate::tunnel::Leg;
+use crate::tunnel::{Leg, Stream};
 
 /// hyper's own default: what it reads ahead at most.
 const READ_BUFFER: usize = 417_792;
@@ -31,7 +32,7 @@ const READ_BUFFER: usize = 417_792;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's stream that can be ended by a reset.
-pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
+pub trait ClientStream: Stream + 'static {
     /// Makes the coming close a reset: the peer must not take what it got for whole.
     fn reset_on_close(&self);
 }
@@ -51,14 +52,14 @@ pub struct Arrival {
     pub limits: Limits,
 }
 
-/// Serves one connection until it ends or becomes a tunnel. `admission` is let go last of all, by
-/// the tunnel when there is one.
+/// Serves one connection until it ends or becomes a tunnel, which is handed back. `admission` is let
+/// go last of all, by the tunnel when there is one.
 pub async fn serve<S: ClientStream>(
     stream: S,
     arrival: Arrival,
     worker: Rc<Worker>,
     admission: Box<dyn Any>,
-) {
+) -> Option<Carriage> {
     let conversation = Rc::new(Conversation {
         origin: Origin::new(arrival.peer, arrival.tls),
         limits: arrival.limits,
@@ -90,16 +91,16 @@ pub async fn serve<S: ClientStream>(
             let client = Leg { stream, read_ahead: read_buf.to_vec() };
             // The read buffer's block must not outlive the handshake.
             drop(read_buf);
-            // A task of its own: this one's future is as large as all of HTTP.
-            tokio::task::spawn_local(pending.begin(client, admission));
+            return Some(Box::pin(pending.begin(client, admission)));
         }
-        // Boxed, or every connection's task would be as large as its end.
+        // Boxed, or every connection would be as large as its end.
         (Ok(()), None) => Box::pin(linger(stream)).await,
         (Err(error), _) => {
             let said_something = !read_buf.is_empty();
             Box::pin(failed(stream, &error, said_something, &conversation)).await;
         }
     }
+    None
 }
 
 /// Polls hyper until the connection is done, telling it once when the process drains.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::request::Parts;
@@ -149,7 +150,7 @@ impl Conversation {
                 Refusal::new(Failure::NoRoute).because("no route takes this host and path");
             return refuse(&refusal, accept, &generation, account);
         };
-        account.route = Some(way.live.clone());
+        account.route = Some(Arc::clone(way.live));
         account.note(|line| line.upstream = Some(way.upstream.name.clone()));
         if head::is_loop(&checked.parts.headers, &generation.plan.pseudonym) {
             let refusal =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
-use super::websocket::WebSocket;
+use super::websocket::{self, WebSocket};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -138,6 +138,7 @@ pub(super) fn build_all(
                 0
             }),
         };
+        websocket::check(&route.websocket, &at.key("websocket"), mistakes);
         routes.push(Route {
             name: route.name.clone().unwrap_or_else(|| matcher.to_string()),
             matcher,

@@ -1,8 +1,9 @@
 //! How a route treats WebSockets once they are open.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::config::{self, Frames, Limit};
+use crate::config::{self, At, Frames, Limit, Mistakes, OverRate};
 
 /// A route's WebSockets after their 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct WebSocket {
     pub max_frame: u64,
     /// The largest payload of a message.
     pub max_message: u64,
+    /// What the client may send.
+    pub client_rate: Option<Rate>,
+    /// What the upstream may send.
+    pub upstream_rate: Option<Rate>,
     /// The greatest age; `None` for any.
     pub max_age: Option<Duration>,
     /// For a side to take something of what waits for it; `None` for ever.
@@ -36,6 +41,19 @@ pub struct Pulse {
     pub interval: Duration,
     /// Silence after it.
     pub timeout: Duration,
+}
+
+/// What one side may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages a second.
+    pub messages: Option<NonZeroU64>,
+    /// Bytes a second.
+    pub bytes: Option<NonZeroU64>,
+    /// So much of it may come at once.
+    pub burst: Duration,
+    /// Who sends more is ended, and not only read later.
+    pub closes: bool,
 }
 
 impl WebSocket {
@@ -66,6 +84,8 @@ impl WebSocket {
             strict: switch(own.strict, common.strict),
             max_frame: size(own.max_frame, common.max_frame),
             max_message: size(own.max_message, common.max_message),
+            client_rate: own.client_rate.or(common.client_rate).map(rate),
+            upstream_rate: own.upstream_rate.or(common.upstream_rate).map(rate),
             max_age: limit(own.max_age, common.max_age, None),
             write_timeout: limit(
                 own.write_timeout,
@@ -78,5 +98,36 @@ impl WebSocket {
                 .map_or(Duration::from_secs(5), |time| time.0),
             tell_loss: switch(own.tell_loss, common.tell_loss),
         }
+    }
+}
+
+/// Finds the mistakes in what is written at `at`.
+pub(super) fn check(written: &config::WebSocket, at: &At, mistakes: &mut Mistakes) {
+    for (key, rate) in
+        [("client_rate", written.client_rate), ("upstream_rate", written.upstream_rate)]
+    {
+        let Some(rate) = rate else { continue };
+        let at = at.key(key);
+        let zeros = [
+            ("messages", rate.messages.is_some_and(|count| count.0 == 0)),
+            ("bytes", rate.bytes.is_some_and(|size| size.0 == 0)),
+            ("burst", rate.burst.is_some_and(|time| time.0.is_zero())),
+        ];
+        for (key, _) in zeros.into_iter().filter(|(_, zero)| *zero) {
+            let told = "nothing could ever pass: give at least one, or leave the key out";
+            mistakes.add(&at.key(key), told);
+        }
+        if rate.messages.is_none() && rate.bytes.is_none() {
+            mistakes.add(&at, "this limits nothing: give `messages` or `bytes`, each per second");
+        }
+    }
+}
+
+fn rate(written: config::Rate) -> Rate {
+    Rate {
+        messages: written.messages.and_then(|count| NonZeroU64::new(count.0.into())),
+        bytes: written.bytes.and_then(|size| NonZeroU64::new(size.0)),
+        burst: written.burst.map_or(Duration::from_secs(1), |time| time.0),
+        closes: written.limit == OverRate::Close,
     }
 }

@@ -34,7 +34,7 @@ impl Counter {
 /// How many upper bounds a histogram has; one more bucket holds what is over the last.
 const BOUNDS: usize = 16;
 
-/// Upper bounds of a histogram's buckets in seconds, inclusive and rising.
+/// Upper bounds of a histogram's buckets in seconds or bytes, inclusive and rising.
 pub type Bounds = [f64; BOUNDS];
 
 /// Bounds for requests, dials and handshakes: 0.5 ms to 60 s.
@@ -90,7 +90,51 @@ impl Histogram {
             bounds: self.bounds,
             buckets: self.buckets.each_ref().map(Counter::value),
             over: self.over.value(),
-            micros: self.sum.value(),
+            sum: self.sum.value(),
+            scale: 1e6,
+        }
+    }
+}
+
+/// Sizes of messages in buckets, each four times the last: up to 16 bytes, 64, 256 and so on to
+/// 16 GiB, and beyond. The single-writer rule of [`Counter`] holds.
+#[derive(Debug, Default)]
+pub struct SizeHistogram {
+    buckets: [Counter; BOUNDS],
+    over: Counter,
+    sum: Counter,
+}
+
+/// The upper bounds of a [`SizeHistogram`]'s buckets in bytes.
+static SIZES: Bounds = {
+    let mut bounds = [16.0; BOUNDS];
+    let mut at = 1;
+    while at < BOUNDS {
+        bounds[at] = bounds[at - 1] * 4.0;
+        at += 1;
+    }
+    bounds
+};
+
+impl SizeHistogram {
+    /// Counts one message.
+    #[inline]
+    pub fn observe(&self, bytes: u64) {
+        // One more than the place of the highest bit of what is over 2^(4 + 2n), in steps of two.
+        let bits = u64::BITS.saturating_sub(bytes.saturating_sub(1).leading_zeros());
+        let place = bits.saturating_sub(3) / 2;
+        self.buckets.get(place as usize).unwrap_or(&self.over).inc();
+        self.sum.add(bytes);
+    }
+
+    /// What was counted so far; may miss an observation that is being made right now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            bounds: &SIZES,
+            buckets: self.buckets.each_ref().map(Counter::value),
+            over: self.over.value(),
+            sum: self.sum.value(),
+            scale: 1.0,
         }
     }
 }
@@ -101,7 +145,9 @@ pub struct Snapshot {
     bounds: &'static Bounds,
     buckets: [u64; BOUNDS],
     over: u64,
-    micros: u64,
+    sum: u64,
+    /// Units of the sum in one of the bounds.
+    scale: f64,
 }
 
 impl Snapshot {
@@ -111,10 +157,10 @@ impl Snapshot {
             *mine = mine.wrapping_add(theirs);
         }
         self.over = self.over.wrapping_add(other.over);
-        self.micros = self.micros.wrapping_add(other.micros);
+        self.sum = self.sum.wrapping_add(other.sum);
     }
 
-    /// Upper bound in seconds and the count at or under it, rising; without the `+Inf` bucket, which
+    /// Upper bound and the count at or under it, rising; without the `+Inf` bucket, which
     /// is [`Snapshot::count`].
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounds.iter().zip(self.buckets).scan(0_u64, |total, (bound, count)| {
@@ -123,14 +169,14 @@ impl Snapshot {
         })
     }
 
-    /// How many durations.
+    /// How many were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().fold(self.over, |total, count| total.wrapping_add(*count))
     }
 
-    /// Their sum in seconds.
-    pub fn seconds(&self) -> f64 {
-        self.micros as f64 / 1e6
+    /// Their sum, in seconds or bytes.
+    pub fn sum(&self) -> f64 {
+        self.sum as f64 / self.scale
     }
 }
 
@@ -175,7 +221,7 @@ mod tests {
         let read = histogram.snapshot();
         assert_eq!(read.cumulative().last(), Some((60.0, 1)));
         assert_eq!(read.count(), 2);
-        assert_eq!(read.seconds(), 61.0);
+        assert_eq!(read.sum(), 61.0);
     }
 
     #[test]
@@ -187,11 +233,36 @@ mod tests {
         let mut sum = left.snapshot();
         sum.merge(&right.snapshot());
         assert_eq!(sum.count(), 3);
-        assert_eq!(sum.seconds(), 72.0015);
+        assert_eq!(sum.sum(), 72.0015);
     }
 
     #[test]
     fn an_absurd_duration_does_not_panic() {
         Histogram::new(&LIFETIME).observe(Duration::MAX);
+    }
+
+    #[test]
+    fn sizes_fall_into_the_bucket_that_their_bound_names() {
+        for (bytes, bound) in [
+            (0, 16.0),
+            (1, 16.0),
+            (16, 16.0),
+            (17, 64.0),
+            (64, 64.0),
+            (65, 256.0),
+            (1 << 16, 65_536.0),
+            ((1 << 16) + 1, 262_144.0),
+            (1 << 34, f64::from(1 << 30) * 16.0),
+        ] {
+            let sizes = SizeHistogram::default();
+            sizes.observe(bytes);
+            let read = sizes.snapshot();
+            let (first, _) = read.cumulative().find(|(_, count)| *count == 1).unwrap();
+            assert_eq!((first, read.sum()), (bound, bytes as f64));
+        }
+        let sizes = SizeHistogram::default();
+        sizes.observe(u64::MAX);
+        assert!(sizes.snapshot().cumulative().all(|(_, count)| count == 0));
+        assert_eq!(sizes.snapshot().count(), 1);
     }
 }

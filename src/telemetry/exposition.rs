@@ -10,7 +10,10 @@ use prometheus::proto;
 use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
-use super::{Counter, Histogram, RouteShard, Sharded, UpgradeOutcome, UpstreamShard, WorkerShard};
+use super::{
+    Counter, Histogram, RouteShard, Sharded, SizeHistogram, UpgradeOutcome, UpstreamShard,
+    WorkerShard,
+};
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};
 
@@ -87,6 +90,10 @@ families! {
         "Tunnels ended, by the code of the first Close; none where there was no Close.");
     TUNNEL_MESSAGES = counter("bowline_tunnel_messages_total", ["route", "direction"],
         "Whole messages in tunnels, counted when a tunnel ends; none where frames are opaque.");
+    TUNNEL_MESSAGE_BYTES = histogram("bowline_tunnel_message_bytes", ["route", "direction"],
+        "Payload of whole messages as it travels, counted when a message ends.");
+    TUNNEL_PAUSES = counter("bowline_tunnel_pauses_total", ["route", "direction"],
+        "How often a tunnel's source was not read, because its sink was slower or its rate was spent.");
     TUNNEL_PING_SECONDS = histogram("bowline_tunnel_ping_seconds", ["route", "side"],
         "From a ping of Bowline's to its pong.");
     TUNNEL_SECONDS = histogram("bowline_tunnel_seconds", ["route"], "How long tunnels lived.");
@@ -233,6 +240,14 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
     let to_upstream = sum(shards, |shard| &shard.tunnel_messages_to_upstream);
     page.add(&TUNNEL_MESSAGES, &[name, "to_client"], to_client);
     page.add(&TUNNEL_MESSAGES, &[name, "to_upstream"], to_upstream);
+    let to_client = merge_sizes(shards, |shard| &shard.message_bytes_to_client);
+    page.spread(&TUNNEL_MESSAGE_BYTES, &[name, "to_client"], to_client);
+    let to_upstream = merge_sizes(shards, |shard| &shard.message_bytes_to_upstream);
+    page.spread(&TUNNEL_MESSAGE_BYTES, &[name, "to_upstream"], to_upstream);
+    let to_client = sum(shards, |shard| &shard.pauses_to_client);
+    page.add(&TUNNEL_PAUSES, &[name, "to_client"], to_client);
+    let to_upstream = sum(shards, |shard| &shard.pauses_to_upstream);
+    page.add(&TUNNEL_PAUSES, &[name, "to_upstream"], to_upstream);
     page.spread(&REQUEST_SECONDS, &[name], merge(shards, |shard| &shard.request_seconds));
     page.spread(&HANDSHAKE_SECONDS, &[name], merge(shards, |shard| &shard.handshake_seconds));
     let client = merge(shards, |shard| &shard.client_ping_seconds);
@@ -255,7 +270,15 @@ fn sum<T>(shards: &Sharded<T>, pick: impl Fn(&T) -> &Counter) -> u64 {
 }
 
 fn merge<T>(shards: &Sharded<T>, pick: impl Fn(&T) -> &Histogram) -> Option<Snapshot> {
-    shards.iter().map(|shard| pick(shard).snapshot()).reduce(|mut total, shard| {
+    total(shards.iter().map(|shard| pick(shard).snapshot()))
+}
+
+fn merge_sizes<T>(shards: &Sharded<T>, pick: impl Fn(&T) -> &SizeHistogram) -> Option<Snapshot> {
+    total(shards.iter().map(|shard| pick(shard).snapshot()))
+}
+
+fn total(snapshots: impl Iterator<Item = Snapshot>) -> Option<Snapshot> {
+    snapshots.reduce(|mut total, shard| {
         total.merge(&shard);
         total
     })
@@ -305,7 +328,7 @@ impl Page {
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(read.count());
-        histogram.set_sample_sum(read.seconds());
+        histogram.set_sample_sum(read.sum());
         let mut metric = labelled(family, values);
         metric.set_histogram(histogram);
         self.family(family).push(metric);

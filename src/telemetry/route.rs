@@ -1,10 +1,12 @@
 //! One worker's counters of one route. Names and labels are the exposition's business.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
-use super::{Counter, Histogram, LATENCY, LIFETIME};
+use super::{Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
 use crate::error::Failure;
-use crate::tunnel::{CODES, Closer, Ended, Reason, RoundTrips};
+use crate::tunnel::{CODES, Closer, Ended, Heading, Reason};
 
 /// What happened to requests and tunnels of one route, as one worker saw it.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ pub struct RouteShard {
     pub tunnel_bytes_to_upstream: Counter,
     /// Bytes delivered to the client by tunnels that ended.
     pub tunnel_bytes_to_client: Counter,
+    /// Messages of clients, as they come.
+    pub message_bytes_to_upstream: SizeHistogram,
+    /// Messages of upstreams, as they come.
+    pub message_bytes_to_client: SizeHistogram,
+    /// How often a client was not read, for its upstream's sake or its own rate's.
+    pub pauses_to_upstream: Counter,
+    /// How often an upstream was not read, for its client's sake or its own rate's.
+    pub pauses_to_client: Counter,
     /// How long tunnels lived.
     pub tunnel_seconds: Histogram,
     /// From a ping to the client to its pong.
@@ -67,14 +77,30 @@ impl RouteShard {
         }
     }
 
-    /// Notes how long peers took to answer pings.
+    /// Notes how long a peer took to answer a ping.
     #[inline]
-    pub fn round_trips(&self, trips: RoundTrips) {
-        if let Some(took) = trips.client {
-            self.client_ping_seconds.observe(took);
+    pub fn round_trip(&self, side: Closer, took: Duration) {
+        match side {
+            Closer::Client => self.client_ping_seconds.observe(took),
+            Closer::Bowline | Closer::Upstream => self.upstream_ping_seconds.observe(took),
         }
-        if let Some(took) = trips.upstream {
-            self.upstream_ping_seconds.observe(took);
+    }
+
+    /// Notes how large a message was.
+    #[inline]
+    pub fn message(&self, heading: Heading, bytes: u64) {
+        match heading {
+            Heading::ToUpstream => self.message_bytes_to_upstream.observe(bytes),
+            Heading::ToClient => self.message_bytes_to_client.observe(bytes),
+        }
+    }
+
+    /// Counts a source that is not read for a while.
+    #[inline]
+    pub fn paused(&self, heading: Heading) {
+        match heading {
+            Heading::ToUpstream => self.pauses_to_upstream.inc(),
+            Heading::ToClient => self.pauses_to_client.inc(),
         }
     }
 
@@ -111,6 +137,10 @@ impl Default for RouteShard {
             tunnel_messages_to_client: Counter::default(),
             tunnel_bytes_to_upstream: Counter::default(),
             tunnel_bytes_to_client: Counter::default(),
+            message_bytes_to_upstream: SizeHistogram::default(),
+            message_bytes_to_client: SizeHistogram::default(),
+            pauses_to_upstream: Counter::default(),
+            pauses_to_client: Counter::default(),
             tunnel_seconds: Histogram::new(&LIFETIME),
             client_ping_seconds: Histogram::new(&LATENCY),
             upstream_ping_seconds: Histogram::new(&LATENCY),
@@ -198,6 +228,6 @@ mod tests {
         assert_eq!(shard.tunnels_ended.iter().flatten().map(Counter::value).sum::<u64>(), 1);
         assert_eq!(shard.tunnel_bytes_to_upstream.value(), 3);
         assert_eq!(shard.tunnel_bytes_to_client.value(), 5);
-        assert_eq!(shard.tunnel_seconds.snapshot().seconds(), 90.0);
+        assert_eq!(shard.tunnel_seconds.snapshot().sum(), 90.0);
     }
 }

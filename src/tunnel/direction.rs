@@ -2,20 +2,22 @@
 //! stash only when a write came up short. The stash pauses reading, which is the backpressure.
 
 mod placing;
+mod writing;
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::already_gone;
-use super::frame::Heading;
+use super::Watch;
 use super::insert::{Insert, Place};
-use super::meter::{Event, Fate, Meter, Rules};
+use super::meter::{Event, Fate, Meter};
+use super::offence::Offence;
+use super::rate::{Allowance, Rate};
 use super::stash::Stash;
 use super::stop::Stop;
+use super::surroundings::Surroundings;
 
 /// Reads in one poll before other tasks get their turn; with tokio's own budget this bounds how
 /// long a busy tunnel keeps the worker.
@@ -47,6 +49,8 @@ pub(super) struct Direction {
         reason = "a word in every tunnel, for a moment at its beginning"
     )]
     ahead: Option<Box<Vec<u8>>>,
+    /// What the source may still send.
+    allowance: Option<Box<Allowance>>,
     delivered: u64,
     messages: u64,
     /// The code of the source's Close, once that has come.
@@ -64,8 +68,10 @@ pub(super) struct Direction {
     moved: bool,
     /// A peer's messages moved since [`Direction::take_live`], or bytes without meaning.
     live: bool,
-    /// The source is not read, for what the sink does not take.
+    /// The source is not read, for what the sink does not take or the rate does not allow.
     paused: bool,
+    /// The rate is what does not allow it.
+    throttled: bool,
     /// Bytes came since [`Direction::take_heard`].
     heard: bool,
     /// The sink took bytes since [`Direction::note_stall`].
@@ -75,13 +81,16 @@ pub(super) struct Direction {
 }
 
 impl Direction {
-    /// A direction that delivers `read_ahead` before anything else.
-    pub(super) fn new(heading: Option<Heading>, read_ahead: Vec<u8>) -> Self {
+    /// A direction that delivers `read_ahead` before anything else. Without a meter, bytes have no
+    /// meaning.
+    pub(super) fn new(meter: Option<Meter>, rate: Option<Rate>, read_ahead: Vec<u8>) -> Self {
+        let allowance = rate.and_then(|rate| Allowance::new(rate, Instant::now()));
         Self {
-            meter: heading.map(Meter::new),
+            meter,
             stash: None,
             insert: None,
             ahead: (!read_ahead.is_empty()).then(|| Box::new(read_ahead)),
+            allowance: allowance.map(Box::new),
             delivered: 0,
             messages: 0,
             close: None,
@@ -93,6 +102,7 @@ impl Direction {
             moved: false,
             live: false,
             paused: false,
+            throttled: false,
             heard: false,
             wrote: false,
             placed: false,
@@ -138,6 +148,11 @@ impl Direction {
     pub(super) fn is_told(&self) -> bool {
         self.flow == Flow::Done
             || (self.flow == Flow::Sealed && self.stash.is_none() && !self.unflushed)
+    }
+
+    /// Nothing waits for the sink.
+    pub(super) fn is_drained(&self) -> bool {
+        self.stash.is_none() && self.insert.is_none() && !self.unflushed
     }
 
     /// The FIN was passed on: nothing will move here any more.
@@ -190,6 +205,11 @@ impl Direction {
         self.stash.as_ref()?.since
     }
 
+    /// When the rate allows for more, while it does not.
+    pub(super) fn resumes(&self) -> Option<Instant> {
+        self.allowance.as_ref().filter(|_| self.throttled && self.flow == Flow::Open)?.fills()
+    }
+
     /// The sink is gone: nothing can be told to it. The source is heard out all the same.
     pub(super) fn abandon(&mut self) {
         (self.insert, self.stash, self.unflushed) = (None, None, false);
@@ -212,16 +232,13 @@ impl Direction {
     }
 
     /// Moves bytes until one side would block. Ready when the FIN was passed on, or when something
-    /// stops it. `is_ours` tells pongs that answer Bowline and end here; `farewell` is the Close that
-    /// the sink gets when the source ends without one.
+    /// stops it.
     pub(super) fn poll_pump<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         (source, sink): (&mut R, &mut W),
         scratch: &mut [u8],
-        rules: &Rules,
-        is_ours: &mut impl FnMut(&[u8]) -> bool,
-        farewell: impl Fn() -> Option<Vec<u8>>,
+        around: &mut Surroundings<'_, impl Watch>,
     ) -> Poll<Result<(), Stop>>
     where
         R: AsyncRead + Unpin,
@@ -231,20 +248,23 @@ impl Direction {
             let written = self.poll_stash(cx, sink).map_err(Stop::Sink)?;
             match self.flow {
                 Flow::Open => {
-                    self.heard |= self.paused && written.is_ready();
-                    self.paused = written.is_pending();
+                    self.pause(written.is_pending(), around);
                     ready!(written);
+                    if self.throttled {
+                        ready!(self.poll_flush(cx, sink)).map_err(Stop::Sink)?;
+                        return Poll::Pending;
+                    }
                 }
                 // The source is heard out even when the sink takes nothing.
                 Flow::Sealed => {}
                 Flow::Finishing => {
                     ready!(written);
-                    return self.poll_finish(cx, sink).map_err(Stop::Sink);
+                    return self.poll_finish(cx, sink, around.answered).map_err(Stop::Sink);
                 }
                 Flow::Done => return Poll::Ready(Ok(())),
             }
             if let Some(mut ahead) = self.ahead.take() {
-                self.take_in(cx, sink, &mut ahead, rules, is_ours)?;
+                self.take_in(cx, sink, &mut ahead, around)?;
                 continue;
             }
             if self.deaf {
@@ -252,7 +272,9 @@ impl Direction {
                 return Poll::Pending;
             }
             let carried = self.restore(scratch);
-            let mut read = ReadBuf::new(scratch.get_mut(carried..).unwrap_or_default());
+            let room = scratch.get_mut(carried..).unwrap_or_default();
+            let longest = self.longest_read().min(room.len());
+            let mut read = ReadBuf::new(room.get_mut(..longest).unwrap_or_default());
             match Pin::new(&mut *source).poll_read(cx, &mut read) {
                 Poll::Pending => {
                     ready!(self.poll_flush(cx, sink)).map_err(Stop::Sink)?;
@@ -262,15 +284,34 @@ impl Direction {
                 Poll::Ready(Ok(())) => {}
             }
             match read.filled().len() {
-                0 => self.source_said_fin(farewell()),
+                0 => self.source_said_fin(around),
                 length => {
                     let input = scratch.get_mut(..carried.saturating_add(length));
-                    self.take_in(cx, sink, input.unwrap_or_default(), rules, is_ours)?;
+                    self.take_in(cx, sink, input.unwrap_or_default(), around)?;
                 }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Notes whether the source may be read: not while the sink is `stuck`, nor before its rate
+    /// allows for more.
+    fn pause(&mut self, stuck: bool, around: &Surroundings<'_, impl Watch>) {
+        self.throttled = self.allowance.as_ref().is_some_and(|one| one.waits(Instant::now()));
+        let paused = stuck || self.throttled;
+        if paused && !self.paused {
+            around.paused();
+        }
+        self.heard |= self.paused && !paused;
+        self.paused = paused;
+    }
+
+    /// How much to read at once.
+    fn longest_read(&self) -> usize {
+        let left = self.meter.as_ref().map_or(0, Meter::payload_left);
+        let allowance = self.allowance.as_ref();
+        allowance.map_or(usize::MAX, |one| one.longest_read(left, Instant::now()))
     }
 
     /// Puts what waits in the meter in front of what will be read.
@@ -283,14 +324,15 @@ impl Direction {
         carry.len()
     }
 
-    fn source_said_fin(&mut self, farewell: Option<Vec<u8>>) {
+    fn source_said_fin(&mut self, around: &Surroundings<'_, impl Watch>) {
         self.seal_now();
         if self.flow == Flow::Sealed {
             self.deaf = true;
             return;
         }
-        if let (None, Some(frame)) = (self.close, farewell)
+        if self.close.is_none()
             && self.at_boundary()
+            && let Some(frame) = around.farewell()
         {
             self.stash.get_or_insert_default().push(&frame);
             self.told_loss = true;
@@ -304,23 +346,52 @@ impl Direction {
         cx: &mut Context<'_>,
         sink: &mut W,
         input: &mut [u8],
-        rules: &Rules,
-        is_ours: &mut impl FnMut(&[u8]) -> bool,
+        around: &mut Surroundings<'_, impl Watch>,
     ) -> Result<(), Stop> {
         (self.moved, self.heard) = (true, true);
         if self.garbled {
             return Ok(());
         }
+        let carried = self.meter.as_ref().map_or(0, |meter| meter.carry().len());
+        let (fresh, before) = (input.len().saturating_sub(carried), self.messages);
+        let offence = self.look(cx, sink, input, around)?;
+        // A drain or an end of another kind has no use for a rate.
+        let spent = match &mut self.allowance {
+            Some(allowance) if offence.is_none() && self.flow == Flow::Open => {
+                allowance.take(self.messages.saturating_sub(before), fresh, Instant::now())
+            }
+            _ => false,
+        };
+        match offence.or(spent.then_some(Offence::Rate)) {
+            Some(offence) => {
+                self.garbled = true;
+                Err(Stop::Offence(offence))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Looks through what was read, and writes what passes. Tells what may not.
+    fn look<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+        input: &mut [u8],
+        around: &mut Surroundings<'_, impl Watch>,
+    ) -> Result<Option<Offence>, Stop> {
         let Some(meter) = &mut self.meter else {
             self.live = true;
-            return self.write(cx, sink, input).map_err(Stop::Sink);
+            self.write(cx, sink, input).map_err(Stop::Sink)?;
+            return Ok(None);
         };
+        let rules = around.rules;
         let (messages, close, live) = (&mut self.messages, &mut self.close, &mut self.live);
         let replaces = self.insert.as_ref().is_some_and(|insert| insert.place == Place::ForClose);
-        let scan = meter.scan(rules, input, |event| {
+        let scan = meter.scan(&rules, input, |event| {
             match event {
-                Event::Message(_) => {
+                Event::Message(bytes) => {
                     *messages = messages.saturating_add(1);
+                    around.message(bytes);
                     *live = true;
                 }
                 Event::Close(code) => {
@@ -330,7 +401,7 @@ impl Direction {
                         return Fate::Swallow;
                     }
                 }
-                Event::Pong(payload) if is_ours(payload) => return Fate::Swallow,
+                Event::Pong(payload) if around.is_ours(payload) => return Fate::Swallow,
                 Event::Ping | Event::Pong(_) => {}
             }
             Fate::Pass
@@ -340,7 +411,7 @@ impl Direction {
         let passed = input.get(..scan.passed).unwrap_or_default();
         if self.flow == Flow::Sealed {
             self.garbled |= scan.offence.is_some();
-            return Ok(());
+            return Ok(None);
         }
         match scan.boundary {
             _ if replaces => {
@@ -359,97 +430,10 @@ impl Direction {
             }
             _ => self.write(cx, sink, passed).map_err(Stop::Sink)?,
         }
-        match scan.offence {
-            Some(offence) => {
-                self.garbled = true;
-                Err(Stop::Offence(offence))
-            }
-            None => Ok(()),
-        }
+        Ok(scan.offence)
     }
 
     fn at_boundary(&self) -> bool {
         self.meter.as_ref().is_some_and(Meter::at_boundary)
-    }
-
-    /// Writes at once, behind what is stashed; what the sink does not take is stashed.
-    fn write<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut W,
-        mut bytes: &[u8],
-    ) -> io::Result<()> {
-        if let Some(stash) = &mut self.stash {
-            stash.pass(bytes);
-            return Ok(());
-        }
-        while !bytes.is_empty() {
-            match Pin::new(&mut *sink).poll_write(cx, bytes) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(taken)) => {
-                    self.took(taken);
-                    bytes = bytes.get(taken..).unwrap_or_default();
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.stash.get_or_insert_default().pass(bytes);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn poll_stash<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut W,
-    ) -> Poll<io::Result<()>> {
-        while let Some(stash) = &mut self.stash {
-            if stash.rest().is_empty() {
-                self.stash = None;
-                break;
-            }
-            let taken = ready!(Pin::new(&mut *sink).poll_write(cx, stash.rest()))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            stash.took(taken);
-            self.live |= stash.foreign;
-            self.moved = true;
-            self.took(taken);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn took(&mut self, bytes: usize) {
-        self.wrote = true;
-        self.delivered = self.delivered.saturating_add(bytes as u64);
-        self.unflushed = true;
-    }
-
-    fn poll_flush<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut W,
-    ) -> Poll<io::Result<()>> {
-        if self.unflushed {
-            ready!(Pin::new(sink).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_finish<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut W,
-    ) -> Poll<Result<(), io::Error>> {
-        match ready!(Pin::new(sink).poll_shutdown(cx)) {
-            Err(error) if !already_gone(&error) => return Poll::Ready(Err(error)),
-            _ => self.flow = Flow::Done,
-        }
-        (self.moved, self.live) = (true, true);
-        Poll::Ready(Ok(()))
     }
 }

@@ -3,19 +3,28 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::direction::Direction;
 use super::frame::Heading;
 use super::goodbye::{Closing, Goodbye};
 use super::heartbeat::Act;
-use super::{Closer, Reason, Tunnel};
+use super::{Closer, Pulses, Reason, Stream, Tunnel, Watch};
 
-impl<C, U> Tunnel<C, U>
+/// What becomes due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// An end, or what leads to it.
+    End(Reason),
+    /// A direction may be read again.
+    Resume,
+}
+
+impl<C, U, W> Tunnel<C, U, W>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
+    U: Stream,
+    W: Watch,
 {
     /// Notes the time of what has just moved, if anybody will ask for it.
     pub(super) fn note(&mut self) {
@@ -35,7 +44,9 @@ where
     }
 
     /// Does what is due; `Some` when that is the end.
-    pub(super) fn came_due(&mut self, reason: Reason) -> Option<(Reason, Closer)> {
+    pub(super) fn came_due(&mut self, due: Due) -> Option<(Reason, Closer)> {
+        // The next poll reads on.
+        let Due::End(reason) = due else { return None };
         if let Some(closing) = &mut self.closing {
             if !closing.late {
                 return Some((reason, closing.closer));
@@ -69,30 +80,36 @@ where
     }
 
     /// When something becomes due, and what; `None` while nothing is timed.
-    fn due(&self) -> Option<(Instant, Reason)> {
+    fn due(&self) -> Option<(Instant, Due)> {
         if let Some(Closing { reason, until, .. }) = self.closing.as_deref().copied() {
-            return Some((until?, reason));
+            return Some((until?, Due::End(reason)));
         }
-        let beats = [
-            (&self.client_heartbeat, &self.to_upstream),
-            (&self.upstream_heartbeat, &self.to_client),
-        ];
-        let beats = beats
-            .into_iter()
-            .filter_map(|(heartbeat, from)| heartbeat.as_ref().filter(|_| from.listens())?.due());
-        let beat = beats.min();
-        let stalled = [&self.to_client, &self.to_upstream]
+        let directions = [&self.to_client, &self.to_upstream];
+        let stalled = directions
             .into_iter()
             .filter_map(|direction| direction.stalled()?.checked_add(self.limits.write?));
-        [
-            beat.map(|due| (due, Reason::Heartbeat)),
+        let resumes = directions.into_iter().filter_map(Direction::resumes);
+        let ends = [
+            self.beat_due().map(|due| (due, Reason::Heartbeat)),
             self.silence_due(),
             self.retires.map(|due| (due, Reason::MaxAge)),
             stalled.min().map(|due| (due, Reason::SlowConsumer)),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(due, _)| *due)
+        ];
+        let ends = ends.into_iter().flatten().map(|(due, reason)| (due, Due::End(reason)));
+        ends.chain(resumes.map(|due| (due, Due::Resume))).min_by_key(|(due, _)| *due)
+    }
+
+    /// When a side is to be asked, or counts as gone.
+    fn beat_due(&self) -> Option<Instant> {
+        let pulses = &self.limits.pulses;
+        let beats = [
+            (pulses.client, &self.client_heartbeat, &self.to_upstream),
+            (pulses.upstream, &self.upstream_heartbeat, &self.to_client),
+        ];
+        let beats = beats.into_iter().filter_map(|(pulse, heartbeat, from)| {
+            heartbeat.as_ref().filter(|_| from.listens())?.due(pulse?)
+        });
+        beats.min()
     }
 
     /// When silence becomes an end, and which one.
@@ -156,13 +173,16 @@ where
     /// Sends the pings that are due; `Some` when a side did not answer the last one.
     fn beat(&mut self, now: Instant) -> Option<Closer> {
         let (up, down) = (&mut self.to_upstream, &mut self.to_client);
-        let listens = (up.listens(), down.listens());
-        for (side, heartbeat, listens, to, heading) in [
-            (Closer::Client, &mut self.client_heartbeat, listens.0, down, Heading::ToClient),
-            (Closer::Upstream, &mut self.upstream_heartbeat, listens.1, up, Heading::ToUpstream),
+        let Pulses { client, upstream } = self.limits.pulses;
+        // Who is not read cannot be heard.
+        let (client, upstream) =
+            (client.filter(|_| up.listens()), upstream.filter(|_| down.listens()));
+        for (side, pulse, heartbeat, to, heading) in [
+            (Closer::Client, client, &mut self.client_heartbeat, down, Heading::ToClient),
+            (Closer::Upstream, upstream, &mut self.upstream_heartbeat, up, Heading::ToUpstream),
         ] {
-            let Some(beating) = heartbeat.as_mut().filter(|_| listens) else { continue };
-            match beating.act(now) {
+            let (Some(pulse), Some(beating)) = (pulse, heartbeat.as_mut()) else { continue };
+            match beating.act(pulse, now) {
                 Act::Wait => {}
                 Act::Gone => return Some(side),
                 Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
@@ -173,9 +193,9 @@ where
         None
     }
 
-    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         loop {
-            let Some((due, reason)) = self.due() else { return Poll::Pending };
+            let Some((due, what)) = self.due() else { return Poll::Pending };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if timer.deadline() > due {
                 timer.as_mut().reset(due);
@@ -184,7 +204,7 @@ where
                 return Poll::Pending;
             }
             if Instant::now() >= due {
-                return Poll::Ready(reason);
+                return Poll::Ready(what);
             }
             timer.as_mut().reset(due);
         }

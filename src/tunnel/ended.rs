@@ -24,6 +24,8 @@ pub enum Reason {
     MaxAge,
     /// A frame that breaks RFC 6455 (`websocket.strict`).
     Protocol,
+    /// A side sent more than its rate (`websocket.client_rate`, `websocket.upstream_rate`).
+    Rate,
     /// A side took nothing of what waited for it for `websocket.write_timeout`.
     SlowConsumer,
     /// A frame or message over its limit (`websocket.max_frame`, `websocket.max_message`).
@@ -32,7 +34,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in label order: the index into a metrics table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Closed,
         Self::Drain,
         Self::Error,
@@ -42,6 +44,7 @@ impl Reason {
         Self::Lost,
         Self::MaxAge,
         Self::Protocol,
+        Self::Rate,
         Self::SlowConsumer,
         Self::TooBig,
     ];
@@ -58,6 +61,7 @@ impl Reason {
             Self::Lost => "lost",
             Self::MaxAge => "max_age",
             Self::Protocol => "protocol",
+            Self::Rate => "rate",
             Self::SlowConsumer => "slow_consumer",
             Self::TooBig => "too_big",
         }
@@ -71,6 +75,7 @@ impl Reason {
             Self::HalfClose => "the other side has gone quietly",
             Self::Idle => "idle for too long",
             Self::MaxAge => "open for long enough: please reconnect",
+            Self::Rate => "more than the rate allows",
             Self::SlowConsumer => "too slow to read",
             Self::Protocol => "frames against the protocol",
             Self::TooBig => "over the limit",

@@ -17,7 +17,7 @@ pub(super) const PONG: u8 = 0xa;
 
 /// Which way frames go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heading {
+pub enum Heading {
     /// From the client, or from Bowline in its place: masked (RFC 6455 section 5.1).
     ToUpstream,
     /// From the upstream, or from Bowline in its place: not masked.

@@ -16,26 +16,17 @@ pub struct Pulse {
     pub timeout: Duration,
 }
 
-/// Answers to pings that came since they were last taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RoundTrips {
-    /// The client's.
-    pub client: Option<Duration>,
-    /// The upstream's.
-    pub upstream: Option<Duration>,
-}
+/// The first half of a ping's payload: who looks at frames sees whose it is.
+const SIGNATURE: [u8; 4] = *b"bowl";
 
 /// What is known of one side.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    /// In milliseconds: a tunnel has two of these, for as long as it lives.
-    interval: u32,
-    timeout: u32,
     /// When the last byte came.
     heard: Instant,
     ping: Ping,
-    /// The payload of the last ping; a random number at first, one more each time.
-    tag: u64,
+    /// The second half of the last ping's payload; a random number at first, one more each time.
+    tag: u32,
     /// Which of the last eight have no answer yet, the last one in the lowest place.
     unanswered: u8,
 }
@@ -63,10 +54,8 @@ pub(super) enum Act {
 
 impl Heartbeat {
     /// A side that was heard `now`.
-    pub(super) fn new(pulse: Pulse, now: Instant) -> Self {
-        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        let (interval, timeout) = (millis(pulse.interval), millis(pulse.timeout));
-        Self { interval, timeout, heard: now, ping: Ping::No, tag: 0, unanswered: 0 }
+    pub(super) fn new(now: Instant) -> Self {
+        Self { heard: now, ping: Ping::No, tag: 0, unanswered: 0 }
     }
 
     /// Bytes came.
@@ -75,20 +64,18 @@ impl Heartbeat {
     }
 
     /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let millis = |time: u32| Duration::from_millis(time.into());
-        let (interval, timeout) = (millis(self.interval), millis(self.timeout));
+    pub(super) fn due(&self, pulse: Pulse) -> Option<Instant> {
         match self.ping {
             Ping::Waits => None,
-            Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
+            Ping::Out(sent) if sent >= self.heard => sent.checked_add(pulse.timeout),
             // Whatever was heard since is as good as a pong.
-            Ping::Out(_) | Ping::No => self.heard.checked_add(interval),
+            Ping::Out(_) | Ping::No => self.heard.checked_add(pulse.interval),
         }
     }
 
     /// What is to be done `now`.
-    pub(super) fn act(&self, now: Instant) -> Act {
-        match self.due() {
+    pub(super) fn act(&self, pulse: Pulse, now: Instant) -> Act {
+        match self.due(pulse) {
             Some(due) if due <= now => match self.ping {
                 Ping::Out(sent) if sent >= self.heard => Act::Gone,
                 _ => Act::Ask,
@@ -100,15 +87,15 @@ impl Heartbeat {
     /// The next ping. It counts from when it is [`Heartbeat::sent`].
     pub(super) fn ask(&mut self, heading: Heading) -> Vec<u8> {
         if self.tag == 0 {
-            let mut tag = [0; 8];
             // Without randomness a peer could guess a tag, and gain nothing by it.
-            getrandom::fill(&mut tag).ok();
-            self.tag = u64::from_be_bytes(tag);
+            self.tag = getrandom::u32().unwrap_or_default();
         }
         self.tag = self.tag.wrapping_add(1);
         self.unanswered = (self.unanswered << 1) | 1;
         self.ping = Ping::Waits;
-        frame::ping(heading, self.tag.to_be_bytes())
+        let [a, b, c, d] = SIGNATURE;
+        let [e, f, g, h] = self.tag.to_be_bytes();
+        frame::ping(heading, [a, b, c, d, e, f, g, h])
     }
 
     /// The ping went out.
@@ -120,8 +107,8 @@ impl Heartbeat {
 
     /// Whether a pong answers one of ours, be it late; with the round trip when it answers the last.
     pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Option<Duration>> {
-        let tag = u64::from_be_bytes(payload.try_into().ok()?);
-        let age = u32::try_from(self.tag.wrapping_sub(tag)).ok()?;
+        let tag = payload.strip_prefix(&SIGNATURE)?.try_into().ok()?;
+        let age = self.tag.wrapping_sub(u32::from_be_bytes(tag));
         let place = 1_u8.checked_shl(age).filter(|place| self.unanswered & place != 0)?;
         // Once: a peer may not have more swallowed than it was asked for.
         self.unanswered &= !place;
@@ -132,21 +119,6 @@ impl Heartbeat {
             }
             _ => Some(None),
         }
-    }
-}
-
-/// Tells which pongs of a side answer Bowline's pings, and keeps the round trip.
-pub(super) fn is_ours(
-    heartbeat: &mut Option<Heartbeat>,
-    round_trip: &mut Option<Duration>,
-) -> impl FnMut(&[u8]) -> bool {
-    move |payload| {
-        let heartbeat = heartbeat.as_mut();
-        let Some(took) = heartbeat.and_then(|beating| beating.pong(payload, Instant::now())) else {
-            return false;
-        };
-        *round_trip = took.or(*round_trip);
-        true
     }
 }
 
@@ -170,9 +142,9 @@ mod tests {
     #[test]
     fn a_side_that_talks_is_never_asked() {
         let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let mut heartbeat = Heartbeat::new(began);
         for minute in (0..3600).step_by(29) {
-            assert_eq!(heartbeat.act(at(began, minute)), Act::Wait);
+            assert_eq!(heartbeat.act(PULSE, at(began, minute)), Act::Wait);
             heartbeat.heard(at(began, minute));
         }
     }
@@ -180,14 +152,14 @@ mod tests {
     #[test]
     fn a_quiet_side_is_asked_and_its_answer_is_a_round_trip() {
         let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let mut heartbeat = Heartbeat::new(began);
         for round in 0..5 {
             let asked = at(began, 30 + round * 35);
-            assert_eq!(heartbeat.due(), Some(asked));
-            assert_eq!(heartbeat.act(asked), Act::Ask);
+            assert_eq!(heartbeat.due(PULSE), Some(asked));
+            assert_eq!(heartbeat.act(PULSE, asked), Act::Ask);
             let ping = heartbeat.ask(Heading::ToClient);
             heartbeat.sent(asked);
-            assert_eq!(heartbeat.act(asked + Duration::from_secs(9)), Act::Wait);
+            assert_eq!(heartbeat.act(PULSE, asked + Duration::from_secs(9)), Act::Wait);
             let answered = asked + Duration::from_secs(5);
             heartbeat.heard(answered);
             let round_trip = heartbeat.pong(&tag(&ping), answered);
@@ -198,30 +170,33 @@ mod tests {
     #[test]
     fn a_side_that_keeps_quiet_is_gone_and_one_that_says_anything_is_not() {
         let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let mut heartbeat = Heartbeat::new(began);
         drop(heartbeat.ask(Heading::ToUpstream));
         heartbeat.sent(at(began, 30));
-        assert_eq!(heartbeat.act(at(began, 39)), Act::Wait);
-        assert_eq!(heartbeat.act(at(began, 40)), Act::Gone);
+        assert_eq!(heartbeat.act(PULSE, at(began, 39)), Act::Wait);
+        assert_eq!(heartbeat.act(PULSE, at(began, 40)), Act::Gone);
         heartbeat.heard(at(began, 38));
-        assert_eq!(heartbeat.act(at(began, 40)), Act::Wait);
-        assert_eq!(heartbeat.due(), Some(at(began, 68)));
+        assert_eq!(heartbeat.act(PULSE, at(began, 40)), Act::Wait);
+        assert_eq!(heartbeat.due(PULSE), Some(at(began, 68)));
     }
 
     #[test]
     fn a_ping_that_waits_for_a_frame_to_end_condemns_nobody() {
         let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let mut heartbeat = Heartbeat::new(began);
         drop(heartbeat.ask(Heading::ToClient));
-        assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
+        assert_eq!(
+            (heartbeat.due(PULSE), heartbeat.act(PULSE, at(began, 1000))),
+            (None, Act::Wait)
+        );
         heartbeat.sent(at(began, 1000));
-        assert_eq!(heartbeat.due(), Some(at(began, 1010)));
+        assert_eq!(heartbeat.due(PULSE), Some(at(began, 1010)));
     }
 
     #[test]
     fn only_pongs_that_answer_ours_are_ours() {
         let began = Instant::now();
-        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let mut heartbeat = Heartbeat::new(began);
         assert_eq!(heartbeat.pong(&[0; 8], began), None);
         let first = tag(&heartbeat.ask(Heading::ToClient));
         heartbeat.sent(began);

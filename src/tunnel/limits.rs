@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Pulse, Rules};
+use super::{Pulse, Rate, Rules};
 
-/// What a tunnel lives by.
-#[derive(Clone, Copy, Debug)]
+/// What a tunnel lives by; one for all tunnels of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// What frames are measured by; `None` carries bytes and looks at nothing.
     pub frames: Option<Rules>,
@@ -20,10 +20,16 @@ pub struct Limits {
     pub close: Duration,
     /// Whether a side hears, by a Close, that the other one is gone; it only sees a FIN otherwise.
     pub tell_loss: bool,
+    /// How the two sides are asked whether they are there; frames must be looked at.
+    pub pulses: Pulses,
+    /// What the client may send.
+    pub client_rate: Option<Rate>,
+    /// What the upstream may send.
+    pub upstream_rate: Option<Rate>,
 }
 
-/// How the two sides are asked whether they are there; frames must be looked at.
-#[derive(Clone, Copy, Debug, Default)]
+/// How the two sides are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pulses {
     /// The client.
     pub client: Option<Pulse>,

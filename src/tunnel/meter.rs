@@ -11,8 +11,6 @@ use super::offence::Offence;
 pub struct Rules {
     /// Whether frames break RFC 6455 is looked at.
     pub strict: bool,
-    /// What the 101 agreed on.
-    pub extensions: Extensions,
     /// The largest payload of a frame, in bytes.
     pub max_frame: u64,
     /// The largest payload of a message over all its frames, in bytes as they travel.
@@ -21,12 +19,7 @@ pub struct Rules {
 
 impl Rules {
     /// None at all.
-    pub const OFF: Self = Self {
-        strict: false,
-        extensions: Extensions::Unknown,
-        max_frame: u64::MAX,
-        max_message: u64::MAX,
-    };
+    pub const OFF: Self = Self { strict: false, max_frame: u64::MAX, max_message: u64::MAX };
 }
 
 /// The extensions of a WebSocket, as far as they change what a header may say.
@@ -89,13 +82,18 @@ pub(super) struct Meter {
     fin: bool,
     /// A message has begun and not ended.
     fragmented: bool,
-    carry: Option<Box<[u8]>>,
+    /// What the 101 agreed on.
+    extensions: Extensions,
+    /// A word in every direction, and bytes only when a read ended within a header.
+    #[expect(clippy::box_collection, reason = "thin: most meters carry nothing")]
+    carry: Option<Box<Vec<u8>>>,
 }
 
 impl Meter {
-    pub(super) fn new(heading: Heading) -> Self {
+    pub(super) fn new(heading: Heading, extensions: Extensions) -> Self {
         Self {
             heading,
+            extensions,
             left: 0,
             message: 0,
             of_message: false,
@@ -110,9 +108,14 @@ impl Meter {
         self.left == 0
     }
 
+    /// Payload of the frame under way that has not come.
+    pub(super) fn payload_left(&self) -> u64 {
+        self.left
+    }
+
     /// What waits; the next input begins with it. Less than the longest control frame.
     pub(super) fn carry(&self) -> &[u8] {
-        self.carry.as_deref().unwrap_or_default()
+        self.carry.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Looks through `input`, which begins with [`Meter::carry`]. `event` hears what was seen, in
@@ -143,7 +146,7 @@ impl Meter {
                 return scan;
             }
             let Some(header) = Header::read(ahead) else {
-                self.carry = Some(ahead.into());
+                self.carry = Some(Box::new(ahead.to_vec()));
                 return scan;
             };
             if let Err(offence) = self.judge(rules, &header) {
@@ -162,7 +165,7 @@ impl Meter {
             }
             let whole = header.length.saturating_add(header.payload as usize);
             let Some(frame) = ahead.get(..whole) else {
-                self.carry = Some(ahead.into());
+                self.carry = Some(Box::new(ahead.to_vec()));
                 return scan;
             };
             match control(rules, &header, frame, &mut event) {
@@ -200,7 +203,7 @@ impl Meter {
 
     fn judge(&self, rules: &Rules, header: &Header) -> Result<(), Offence> {
         if rules.strict {
-            self.judge_strictly(rules, header)?;
+            self.judge_strictly(header)?;
         }
         if header.is_control() {
             return Ok(());
@@ -214,7 +217,7 @@ impl Meter {
         Ok(())
     }
 
-    fn judge_strictly(&self, rules: &Rules, header: &Header) -> Result<(), Offence> {
+    fn judge_strictly(&self, header: &Header) -> Result<(), Offence> {
         if header.key.is_some() != (self.heading == Heading::ToUpstream) {
             return Err(Offence::Mask);
         }
@@ -222,7 +225,7 @@ impl Meter {
             return Err(Offence::Length);
         }
         let begins = !header.is_control() && header.opcode != CONTINUATION;
-        let allowed = match rules.extensions {
+        let allowed = match self.extensions {
             Extensions::None => 0,
             Extensions::Deflate if begins => 0x40,
             Extensions::Deflate => 0,
@@ -232,7 +235,7 @@ impl Meter {
             return Err(Offence::ReservedBits);
         }
         let known = matches!(header.opcode, 0..=2 | CLOSE..=PONG);
-        if !known && rules.extensions != Extensions::Unknown {
+        if !known && self.extensions != Extensions::Unknown {
             return Err(Offence::Opcode);
         }
         if header.is_control() {

@@ -16,7 +16,14 @@ pub(super) const LIMITS: Limits = Limits {
     write: Some(Duration::from_secs(60)),
     close: Duration::from_secs(5),
     tell_loss: true,
+    pulses: Pulses { client: None, upstream: None },
+    client_rate: None,
+    upstream_rate: None,
 };
+
+impl Stream for DuplexStream {
+    const DROP_IS_FIN: bool = true;
+}
 
 pub(super) struct Ends {
     pub(super) client: DuplexStream,
@@ -26,24 +33,16 @@ pub(super) struct Ends {
 }
 
 pub(super) fn open(buffer: usize, limits: Limits, ahead: (&[u8], &[u8])) -> Ends {
-    beating(buffer, limits, Pulses::default(), ahead)
-}
-
-pub(super) fn beating(
-    buffer: usize,
-    limits: Limits,
-    pulses: Pulses,
-    ahead: (&[u8], &[u8]),
-) -> Ends {
     let (client, client_far) = duplex(buffer);
     let (upstream, upstream_far) = duplex(buffer);
     let roster = Rc::new(Roster::default());
     let tunnel = Tunnel::new(
         Leg { stream: client_far, read_ahead: ahead.0.to_vec() },
         Leg { stream: upstream_far, read_ahead: ahead.1.to_vec() },
-        limits,
-        pulses,
+        Arc::new(limits),
+        Extensions::None,
         roster.enter(),
+        (),
     );
     Ends { client, upstream, tunnel: tokio::task::spawn_local(tunnel), roster }
 }
@@ -192,6 +191,6 @@ fn a_vanished_peer_is_named() {
 #[test]
 fn an_idle_tunnel_is_small() {
     // Memory per idle socket is a promise; this number may only fall.
-    let size = size_of::<Tunnel<tokio::net::TcpStream, tokio::net::TcpStream>>();
-    assert!(size <= 600, "{size} bytes");
+    let size = size_of::<Tunnel<tokio::net::TcpStream, tokio::net::TcpStream, ()>>();
+    assert!(size <= 432, "{size} bytes");
 }

@@ -9,6 +9,8 @@ use crate::plan::Target;
 pub struct Endpoint {
     /// Unique in the process; the key of the workers' pools.
     pub id: usize,
+    /// The name of its upstream, for logs.
+    pub upstream: String,
     /// `host:port`, for logs and metrics.
     pub label: String,
     /// What to dial.
@@ -18,8 +20,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(id: usize, label: String, target: Target) -> Self {
-        Self { id, label, target, tunnels: AtomicUsize::new(0), requests: AtomicUsize::new(0) }
+    pub(super) fn new(id: usize, upstream: String, label: String, target: Target) -> Self {
+        Self {
+            id,
+            upstream,
+            label,
+            target,
+            tunnels: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+        }
     }
 
     /// Live tunnels.

@@ -54,7 +54,7 @@ mod tests {
 
     fn endpoint() -> Arc<Endpoint> {
         let target = Target::Address(([127, 0, 0, 1], 1).into());
-        Arc::new(Endpoint::new(0, "127.0.0.1:1".to_owned(), target))
+        Arc::new(Endpoint::new(0, "web".to_owned(), "127.0.0.1:1".to_owned(), target))
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl Registry {
         }
         let id = known.next_id;
         known.next_id = id.saturating_add(1);
-        let endpoint = Arc::new(Endpoint::new(id, plan.label.clone(), plan.target.clone()));
+        let (upstream, label) = key.clone();
+        let endpoint = Arc::new(Endpoint::new(id, upstream, label, plan.target.clone()));
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         known.endpoints.insert(key, Arc::downgrade(&endpoint));
         endpoint

@@ -1,21 +1,18 @@
 //! How tunnels that look at frames end, and why: closes, heartbeats, limits, the drain.
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::super::tests::{Ends, LIMITS, beating, open, run};
-use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Roster, Rules, Tunnel};
+use super::super::tests::{Ends, LIMITS, open, run};
+use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel};
 use super::*;
 
 const FRAMES: Limits = Limits {
-    frames: Some(Rules {
-        strict: true,
-        extensions: Extensions::None,
-        max_frame: 50_000,
-        max_message: 60_000,
-    }),
+    frames: Some(Rules { strict: true, max_frame: 50_000, max_message: 60_000 }),
     ..LIMITS
 };
 
@@ -230,7 +227,7 @@ async fn answers_pings(mut stream: DuplexStream, heading: Heading) -> (usize, Du
 fn quiet_sides_that_answer_live_for_ever_and_see_no_pong_of_the_other() {
     run(async {
         let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
-        let ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let ends = open(4096, Limits { pulses, ..FRAMES }, (b"", b""));
         let began = Instant::now();
         let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
         let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
@@ -251,7 +248,7 @@ fn a_side_that_does_not_answer_is_given_up_and_the_other_one_hears_of_it() {
                 client: Some(PULSE).filter(|_| gone == Closer::Client),
                 upstream: Some(PULSE).filter(|_| gone == Closer::Upstream),
             };
-            let mut ends = beating(4096, FRAMES, silent, (b"", b""));
+            let mut ends = open(4096, Limits { pulses: silent, ..FRAMES }, (b"", b""));
             let began = Instant::now();
             let (live, heading) = match gone {
                 Closer::Client => (&mut ends.upstream, ToClient),
@@ -274,7 +271,7 @@ fn a_side_that_does_not_answer_is_given_up_and_the_other_one_hears_of_it() {
 fn pings_stand_between_frames_and_foreign_pongs_pass() {
     run(async {
         let pulses = Pulses { client: Some(PULSE), upstream: None };
-        let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let mut ends = open(4096, Limits { pulses, ..FRAMES }, (b"", b""));
         let long = frame(ToClient, 0x82, &[5; 200]);
         ends.upstream.write_all(&long[..100]).await.unwrap();
         // The client is quiet while a frame to it is under way.
@@ -323,9 +320,10 @@ fn an_old_tunnel_ends_with_1012_however_busy_it_is() {
         let tunnel = Tunnel::new(
             Leg { stream: client_far, read_ahead: Vec::new() },
             Leg { stream: upstream_far, read_ahead: Vec::new() },
-            FRAMES,
-            Pulses::default(),
+            Arc::new(FRAMES),
+            Extensions::None,
             roster.enter(),
+            (),
         );
         let began = Instant::now();
         let tunnel = tokio::task::spawn_local(tunnel.retiring(Some(Duration::from_secs(3600))));
@@ -352,9 +350,10 @@ fn a_drain_reaches_who_is_here_and_who_still_comes() {
         let late = Tunnel::new(
             Leg { stream: duplex(64).0, read_ahead: Vec::new() },
             Leg { stream: duplex(64).0, read_ahead: Vec::new() },
-            FRAMES,
-            Pulses::default(),
+            Arc::new(FRAMES),
+            Extensions::None,
             ends.roster.enter(),
+            (),
         );
         assert_eq!(late.await.reason, Reason::Drain);
         assert_eq!(ends.tunnel.await.unwrap().code, Some(1012));
@@ -396,7 +395,7 @@ fn an_offender_hears_its_close_even_when_the_other_side_never_answers() {
 fn a_side_that_is_not_read_is_not_taken_for_dead() {
     run(async {
         let pulses = Pulses { client: None, upstream: Some(PULSE) };
-        let mut ends = beating(64, FRAMES, pulses, (b"", b""));
+        let mut ends = open(64, Limits { pulses, ..FRAMES }, (b"", b""));
         let began = Instant::now();
         // More than the client takes: the upstream's pongs wait behind it, unread.
         ends.upstream.write_all(&frame(ToClient, 0x82, &[1; 90])).await.unwrap();
@@ -426,7 +425,7 @@ fn pings_and_pongs_are_no_life_of_an_idle_tunnel() {
     run(async {
         let limits = Limits { idle: Some(Duration::from_secs(100)), ..FRAMES };
         let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
-        let ends = beating(4096, limits, pulses, (b"", b""));
+        let ends = open(4096, Limits { pulses, ..limits }, (b"", b""));
         let began = Instant::now();
         let client = tokio::task::spawn_local(answers_pings(ends.client, ToUpstream));
         let upstream = tokio::task::spawn_local(answers_pings(ends.upstream, ToClient));
@@ -454,7 +453,7 @@ fn a_close_that_nobody_answers_has_its_time_and_so_has_a_fin_behind_two() {
     run(async {
         let pulses = Pulses { client: Some(PULSE), upstream: Some(PULSE) };
         for both in [false, true] {
-            let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+            let mut ends = open(4096, Limits { pulses, ..FRAMES }, (b"", b""));
             let began = Instant::now();
             ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
             if both {
@@ -465,5 +464,73 @@ fn a_close_that_nobody_answers_has_its_time_and_so_has_a_fin_behind_two() {
             let (reason, after) = if both { (Reason::Closed, 30) } else { (Reason::HalfClose, 35) };
             assert_eq!((ended.reason, began.elapsed().as_secs()), (reason, after));
         }
+    });
+}
+
+/// Twenty messages at once, ten a second after them.
+fn rate(closes: bool) -> Option<Rate> {
+    let messages = NonZeroU64::new(10);
+    Some(Rate { messages, bytes: None, burst: Duration::from_secs(2), closes })
+}
+
+#[test]
+fn a_client_over_its_rate_is_read_later_and_loses_nothing() {
+    run(async {
+        let limits = Limits { client_rate: rate(false), ..FRAMES };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        let said: Vec<u8> = (0..120).flat_map(|n| frame(ToUpstream, 0x81, &[n])).collect();
+        let began = Instant::now();
+        ends.client.write_all(&said).await.unwrap();
+        let mut heard = vec![0; said.len()];
+        ends.upstream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, said);
+        assert_eq!(began.elapsed().as_millis() / 100, 99, "21 at once");
+        // The other way is as fast as ever.
+        ends.upstream.write_all(&frame(ToClient, 0x81, b"so")).await.unwrap();
+        ends.client.read_exact(&mut [0; 4]).await.unwrap();
+        assert_eq!(began.elapsed().as_millis() / 100, 99, "21 at once");
+        drop(ends.client);
+        drop(ends.upstream);
+        assert_eq!(ends.tunnel.await.unwrap().messages_to_upstream, 120);
+    });
+}
+
+#[test]
+fn a_client_over_its_rate_is_ended_with_1008_where_that_is_asked_for() {
+    run(async {
+        let limits = Limits { client_rate: rate(true), ..FRAMES };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        for n in 0..20 {
+            ends.client.write_all(&frame(ToUpstream, 0x81, &[n])).await.unwrap();
+        }
+        ends.upstream.read_exact(&mut [0; 20 * 7]).await.unwrap();
+        ends.client.write_all(&frame(ToUpstream, 0x81, b"!")).await.unwrap();
+        // The 21st has passed: it was over the rate only when it was there.
+        assert_eq!(last_words(&mut ends.upstream).await.1, Some(1001));
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1008)));
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!(
+            (ended.reason, ended.closer, ended.code),
+            (Reason::Rate, Closer::Bowline, Some(1008))
+        );
+    });
+}
+
+#[test]
+fn bytes_have_a_rate_where_frames_have_no_meaning() {
+    run(async {
+        let bytes = NonZeroU64::new(10_000);
+        let rate = Rate { messages: None, bytes, burst: Duration::from_secs(1), closes: false };
+        let limits = Limits { upstream_rate: Some(rate), ..LIMITS };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        let began = Instant::now();
+        ends.upstream.write_all(&vec![7; 110_000]).await.unwrap();
+        ends.client.read_exact(&mut vec![0; 110_000]).await.unwrap();
+        let took = began.elapsed().as_secs_f64();
+        assert!((9.0..=10.1).contains(&took), "{took}");
+        let limits = Limits { upstream_rate: Some(Rate { closes: true, ..rate }), ..LIMITS };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        ends.upstream.write_all(&vec![7; 10_001]).await.unwrap();
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Rate);
     });
 }

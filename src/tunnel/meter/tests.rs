@@ -8,7 +8,23 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 use super::super::frame::LONGEST_HEADER;
 use super::*;
 
-const STRICT: Rules = Rules {
+/// What a meter is given.
+#[derive(Clone, Copy)]
+struct Terms {
+    strict: bool,
+    extensions: Extensions,
+    max_frame: u64,
+    max_message: u64,
+}
+
+impl Terms {
+    fn rules(self) -> Rules {
+        let Self { strict, max_frame, max_message, .. } = self;
+        Rules { strict, max_frame, max_message }
+    }
+}
+
+const STRICT: Terms = Terms {
     strict: true,
     extensions: Extensions::None,
     max_frame: u64::MAX,
@@ -42,13 +58,13 @@ impl Story {
 }
 
 /// Feeds `pieces`; pongs whose payload begins with `!` are swallowed.
-fn fed<'a>(rules: &Rules, heading: Heading, pieces: impl Iterator<Item = &'a [u8]>) -> Story {
-    let mut meter = Meter::new(heading);
+fn fed<'a>(terms: &Terms, heading: Heading, pieces: impl Iterator<Item = &'a [u8]>) -> Story {
+    let mut meter = Meter::new(heading, terms.extensions);
     let mut story = Story::default();
     for piece in pieces {
         assert!(meter.carry().len() < LONGEST_HEADER + LONGEST_CONTROL as usize);
         let mut input = [meter.carry(), piece].concat();
-        let scan = meter.scan(rules, &mut input, |event| {
+        let scan = meter.scan(&terms.rules(), &mut input, |event| {
             let (saw, fate) = match event {
                 Event::Message(bytes) => (Saw::Message(bytes), Fate::Pass),
                 Event::Ping => (Saw::Ping, Fate::Pass),
@@ -72,8 +88,8 @@ fn fed<'a>(rules: &Rules, heading: Heading, pieces: impl Iterator<Item = &'a [u8
     story
 }
 
-fn whole(rules: &Rules, heading: Heading, stream: &[u8]) -> Story {
-    fed(rules, heading, std::iter::once(stream)).whole()
+fn whole(terms: &Terms, heading: Heading, stream: &[u8]) -> Story {
+    fed(terms, heading, std::iter::once(stream)).whole()
 }
 
 /// A frame as a client sends it: with a key.
@@ -164,22 +180,22 @@ fn what_has_passed_ends_at_a_frame_or_within_a_payload_never_within_a_header() {
 
 #[test]
 fn the_first_boundary_is_where_another_frame_may_be_put() {
-    let mut meter = Meter::new(Heading::ToUpstream);
+    let mut meter = Meter::new(Heading::ToUpstream, Extensions::None);
     let (a, b) = (frame(0x82, &[9; 50]), frame(0x82, &[8; 50]));
     let mut none = |_: Event<'_>| Fate::Pass;
-    let scan = meter.scan(&STRICT, &mut a[..20].to_vec(), &mut none);
+    let scan = meter.scan(&STRICT.rules(), &mut a[..20].to_vec(), &mut none);
     assert_eq!((scan.passed, scan.boundary), (20, Some(0)));
-    let scan = meter.scan(&STRICT, &mut a[20..30].to_vec(), &mut none);
+    let scan = meter.scan(&STRICT.rules(), &mut a[20..30].to_vec(), &mut none);
     assert_eq!((scan.passed, scan.boundary, meter.at_boundary()), (10, None, false));
-    let scan = meter.scan(&STRICT, &mut [&a[30..], &b[..10]].concat(), &mut none);
+    let scan = meter.scan(&STRICT.rules(), &mut [&a[30..], &b[..10]].concat(), &mut none);
     assert_eq!((scan.passed, scan.boundary), (a.len() - 30 + 10, Some(a.len() - 30)));
 }
 
 #[test]
 fn every_offence_stops_before_its_frame() {
     use Offence as O;
-    let deflate = Rules { extensions: Extensions::Deflate, ..STRICT };
-    let small = Rules { max_frame: 10, max_message: 15, ..STRICT };
+    let deflate = Terms { extensions: Extensions::Deflate, ..STRICT };
+    let small = Terms { max_frame: 10, max_message: 15, ..STRICT };
     let before = frame(0x82, b"fine");
     for (rules, bad, offence) in [
         (STRICT, framed(0x81, b"x", None), O::Mask),
@@ -209,7 +225,7 @@ fn every_offence_stops_before_its_frame() {
         let story = whole(&rules, Heading::ToUpstream, &stream);
         assert_eq!(story.offence, Some(offence), "{bad:x?}");
         assert!(story.passed.starts_with(&before) && story.passed.len() < stream.len());
-        let tolerant = Rules { strict: false, ..rules };
+        let tolerant = Terms { strict: false, ..rules };
         let story = whole(&tolerant, Heading::ToUpstream, &stream);
         let limit = matches!(offence, O::FrameTooBig | O::MessageTooBig);
         assert_eq!(story.offence.is_some(), limit, "{bad:x?}");
@@ -220,8 +236,8 @@ fn every_offence_stops_before_its_frame() {
 
 #[test]
 fn what_extensions_and_registries_may_define_passes() {
-    let deflate = Rules { extensions: Extensions::Deflate, ..STRICT };
-    let unknown = Rules { extensions: Extensions::Unknown, ..STRICT };
+    let deflate = Terms { extensions: Extensions::Deflate, ..STRICT };
+    let unknown = Terms { extensions: Extensions::Unknown, ..STRICT };
     for (rules, stream) in [
         (deflate, [frame(0x41, b"x"), frame(0x89, b""), frame(0x80, b"y")].concat()),
         (unknown, [frame(0xb1, b"x"), frame(0xf3, b"y"), frame(0xdb, b"z")].concat()),
@@ -237,7 +253,7 @@ fn what_extensions_and_registries_may_define_passes() {
 
 #[test]
 fn a_size_beyond_all_memory_is_no_overflow() {
-    let rules = Rules { strict: false, ..STRICT };
+    let rules = Terms { strict: false, ..STRICT };
     let huge = [0x02, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, b'x'];
     let story = whole(&rules, Heading::ToClient, &huge);
     assert_eq!((story.passed.len(), story.offence), (huge.len(), None));
@@ -338,7 +354,7 @@ proptest! {
         max in prop_oneof![Just(u64::MAX), 0..200_u64],
         upstream in any::<bool>(),
     ) {
-        let rules = Rules {
+        let rules = Terms {
             strict,
             extensions: if deflate { Extensions::Deflate } else { Extensions::None },
             max_frame: max,
