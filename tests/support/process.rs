@@ -86,6 +86,18 @@ impl Process {
         self.cpu() - before
     }
 
+    /// A line of proc_pid_status(5) in KiB: `VmRSS` is its memory now, `VmHWM` the most it had.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let rest = status.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(':'));
+        rest.expect("a line of that name").split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Lets `VmHWM` begin anew.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     pub fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
