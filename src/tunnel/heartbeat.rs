@@ -48,6 +48,8 @@ enum Ping {
     Waits,
     /// One went out then.
     Out(Instant),
+    /// None can go out any more.
+    Over,
 }
 
 /// What is to be done.
@@ -79,7 +81,7 @@ impl Heartbeat {
         let millis = |time: u32| Duration::from_millis(time.into());
         let (interval, timeout) = (millis(self.interval), millis(self.timeout));
         match self.ping {
-            Ping::Waits => None,
+            Ping::Waits | Ping::Over => None,
             Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
             // Whatever was heard since is as good as a pong.
             Ping::Out(_) | Ping::No => self.heard.checked_add(interval),
@@ -109,6 +111,11 @@ impl Heartbeat {
         self.unanswered = (self.unanswered << 1) | 1;
         self.ping = Ping::Waits;
         frame::ping(heading, self.tag.to_be_bytes())
+    }
+
+    /// Asks no more. What answers an earlier ping is still ours.
+    pub(super) fn rest(&mut self) {
+        self.ping = Ping::Over;
     }
 
     /// The ping went out.
@@ -216,6 +223,19 @@ mod tests {
         assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
         heartbeat.sent(at(began, 1000));
         assert_eq!(heartbeat.due(), Some(at(began, 1010)));
+    }
+
+    #[test]
+    fn a_heartbeat_at_rest_asks_nobody_and_knows_its_answers() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let asked = tag(&heartbeat.ask(Heading::ToClient));
+        heartbeat.sent(began);
+        heartbeat.rest();
+        assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
+        assert_eq!(heartbeat.pong(&asked, at(began, 1000)), Some(None));
+        assert_eq!(heartbeat.pong(&asked, at(began, 1000)), None);
+        assert_eq!(heartbeat.due(), None);
     }
 
     #[test]
