@@ -265,3 +265,22 @@ fn a_client_that_does_not_answer_is_given_up_in_time() {
     let ended = "bowline_tunnels_ended_total{route=\"r\",reason=\"heartbeat\",closer=\"bowline\"}";
     bowline.wait_metric(ended, 1.0);
 }
+
+/// Autobahn's 6.5.2, dribbled and pinged, had one pong too many.
+#[test]
+fn an_answer_to_a_ping_ends_here_even_when_no_more_pings_can_go_out() {
+    let upstream = Upstream::new();
+    let bowline = front(&upstream, "heartbeat: { interval: 50ms, timeout: 5s, client: false }");
+    let (mut client, mut server) = tunnel(&bowline, &upstream);
+    let (first, tag) = frame(&mut server);
+    assert_eq!(first, 0x89);
+    client.send(masked(0x88, &1000_u16.to_be_bytes()));
+    assert_eq!(close_code(&mut server), 1000);
+    // Its answer is under way for longer than an interval, and the next ping finds no place behind a Close.
+    let pong = bare(0x8a, &tag);
+    server.send(&pong[..4]);
+    server.is_silent(Duration::from_millis(200));
+    server.send(&pong[4..]);
+    server.send(bare(0x88, &1000_u16.to_be_bytes()));
+    assert_eq!(close_code(&mut client), 1000);
+}

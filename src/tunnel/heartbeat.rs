@@ -39,6 +39,8 @@ enum Ping {
     Waits,
     /// One went out then.
     Out(Instant),
+    /// None can go out any more.
+    Over,
 }
 
 /// What is to be done.
@@ -66,7 +68,7 @@ impl Heartbeat {
     /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
     pub(super) fn due(&self, pulse: Pulse) -> Option<Instant> {
         match self.ping {
-            Ping::Waits => None,
+            Ping::Waits | Ping::Over => None,
             Ping::Out(sent) if sent >= self.heard => sent.checked_add(pulse.timeout),
             // Whatever was heard since is as good as a pong.
             Ping::Out(_) | Ping::No => self.heard.checked_add(pulse.interval),
@@ -96,6 +98,11 @@ impl Heartbeat {
         let [a, b, c, d] = SIGNATURE;
         let [e, f, g, h] = self.tag.to_be_bytes();
         frame::ping(heading, [a, b, c, d, e, f, g, h])
+    }
+
+    /// Asks no more. What answers an earlier ping is still ours.
+    pub(super) fn rest(&mut self) {
+        self.ping = Ping::Over;
     }
 
     /// The ping went out.
@@ -191,6 +198,22 @@ mod tests {
         );
         heartbeat.sent(at(began, 1000));
         assert_eq!(heartbeat.due(PULSE), Some(at(began, 1010)));
+    }
+
+    #[test]
+    fn a_heartbeat_at_rest_asks_nobody_and_knows_its_answers() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(began);
+        let asked = tag(&heartbeat.ask(Heading::ToClient));
+        heartbeat.sent(began);
+        heartbeat.rest();
+        assert_eq!(
+            (heartbeat.due(PULSE), heartbeat.act(PULSE, at(began, 1000))),
+            (None, Act::Wait)
+        );
+        assert_eq!(heartbeat.pong(&asked, at(began, 1000)), Some(None));
+        assert_eq!(heartbeat.pong(&asked, at(began, 1000)), None);
+        assert_eq!(heartbeat.due(PULSE), None);
     }
 
     #[test]

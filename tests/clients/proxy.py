@@ -30,6 +30,7 @@ upstreams:
   node: {{ endpoints: [ "127.0.0.1:{node}" ] }}
   python: {{ endpoints: [ "127.0.0.1:{python}" ] }}
 admin: {{ address: 127.0.0.1:{admin} }}
+{more}
 """
 
 
@@ -83,11 +84,11 @@ def python_upstream():
 
 
 @contextlib.contextmanager
-def bowline(binary, folder, node, python):
-    """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports."""
+def bowline(binary, folder, node, python, more=""):
+    """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
     port, admin = free_ports(2)
     config = folder / "config.yaml"
-    config.write_text(CONFIG.format(port=port, admin=admin, node=node, python=python))
+    config.write_text(CONFIG.format(port=port, admin=admin, node=node, python=python, more=more))
     log = folder / "bowline.log"
     with log.open("w") as out:
         process = subprocess.Popen([binary, "run", "--config", str(config)], stdout=out, stderr=out)

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub struct Process {
     child: Child,
     pub address: SocketAddr,
     log: PathBuf,
+    access: PathBuf,
 }
 
 impl Process {
@@ -21,7 +22,8 @@ impl Process {
     pub fn start(name: &str, yaml: &str, descriptors: Option<u32>) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
         fs::create_dir_all(&folder).unwrap();
-        let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
+        let named = |end: &str| folder.join(format!("{name}.{end}"));
+        let (file, log, access) = (named("yaml"), named("log"), named("access.log"));
         fs::write(&file, yaml).unwrap();
         let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
         let child = Command::new("sh")
@@ -29,11 +31,11 @@ impl Process {
             .arg(format!("{limit}exec \"$0\" run --config \"$1\""))
             .arg(env!("CARGO_BIN_EXE_bowline"))
             .arg(&file)
-            .stdout(Stdio::null())
+            .stdout(File::create(&access).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut process = Self { child, address: super::nobody(), log };
+        let mut process = Self { child, address: super::nobody(), log, access };
         let mut address = None;
         wait_for("the binary to listen", || {
             assert!(process.child.try_wait().unwrap().is_none(), "{}", process.logged());
@@ -48,6 +50,11 @@ impl Process {
 
     pub fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The access log.
+    pub fn accessed(&self) -> String {
+        fs::read_to_string(&self.access).unwrap()
     }
 
     pub fn client(&self) -> Wire {
@@ -84,6 +91,18 @@ impl Process {
         let before = self.cpu();
         thread::sleep(moment);
         self.cpu() - before
+    }
+
+    /// A line of proc_pid_status(5) in KiB: `VmRSS` is its memory now, `VmHWM` the most it had.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let rest = status.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(':'));
+        rest.expect("a line of that name").split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Lets `VmHWM` begin anew.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
     pub fn threads(&self) -> usize {

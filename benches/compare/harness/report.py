@@ -21,6 +21,8 @@ MARKS = {
     "get": (None, 1.0),
     "idle": ("haproxy", 0.5),
 }
+# And of itself alone: the scene, and the figure.
+BOUNDS = {"heartbeat": 1.0}
 
 
 def machine():
@@ -86,7 +88,7 @@ class Report:
             for peer in others:
                 ratios = [self._ratio(scene.name, peer.name) for scene in self.scenes]
                 lines.append(self._row(f"Bowline / {peer.title}", [f"{r:.2f}" if r else "" for r in ratios]))
-            if others:
+            if others or any(scene.name in BOUNDS for scene in self.scenes):
                 lines.append(self._row("Mark", [self._mark(scene.name) for scene in self.scenes]))
         return "\n".join(lines)
 
@@ -102,14 +104,19 @@ class Report:
         figures = [raw["figure"] for raw in self.rounds[peer][scene.name]]
         if not figures:
             return ""
-        spread = f" ({min(figures):.1f}–{max(figures):.1f})" if len(figures) > 1 else ""
-        return f"{statistics.median(figures):.1f}{spread}"
+        low, middle, high = (f"{of(figures):.{scene.digits}f}" for of in (min, statistics.median, max))
+        return f"{middle} ({low}–{high})" if len(figures) > 1 else middle
 
     def _ratio(self, scene, peer):
         own, other = self.figure("bowline", scene), self.figure(peer, scene)
         return own / other if own is not None and other else None
 
     def _mark(self, scene):
+        if scene in BOUNDS:
+            figure, bound = self.figure("bowline", scene), BOUNDS[scene]
+            if figure is None:
+                return "not measured"
+            return f"≤ {bound:.2f}: {'met' if figure <= bound else f'missed at {figure:.2f}'}"
         peer, bound = MARKS[scene]
         if peer:
             ratio, whom = self._ratio(scene, peer), next((p.title for p in self.peers if p.name == peer), peer)

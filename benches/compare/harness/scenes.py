@@ -17,10 +17,17 @@ SETTLE = 2.0
 
 
 class Scene:
-    """A scene's name, its column, and the figure taken from one round."""
+    """A scene's name, its column, and the figure taken from one round.
 
-    def __init__(self, name, column, unit, options, figure):
+    `seconds` is how long it takes whatever was asked for; `only` are the proxies that have what it measures.
+    """
+
+    def __init__(self, name, column, unit, options, figure, *, seconds=None, only=None, digits=1):
         self.name, self.column, self.unit, self.options, self.figure = name, column, unit, options, figure
+        self.seconds, self.only, self.digits = seconds, only, digits
+
+    def is_for(self, peer):
+        return self.only is None or peer.name in self.only
 
 
 def _cpu_each(raw):
@@ -31,12 +38,22 @@ def _memory_each(raw):
     return (raw["memory_after"]["pss"] - raw["memory_before"]["pss"]) / raw["sockets"] / 1024
 
 
+def _share(raw):
+    """The proxy's share of a core, in hundredths; every socket must have been pinged twice meanwhile."""
+    if raw["count"] < 2 * raw["sockets"]:
+        raise Failed(f"{raw['count']} pings came to {raw['sockets']} sockets in {raw['seconds']:.0f} s")
+    return 100 * raw["proxy_busy"]
+
+
 SCENES = [
     Scene("echo", "64 B echo", "µs", ["--sockets", 64, "--bytes", 64], _cpu_each),
     Scene("bulk", "64 KiB echo", "µs", ["--sockets", 8, "--bytes", 65536], _cpu_each),
     Scene("handshake", "handshake", "µs", ["--sockets", 32], _cpu_each),
     Scene("get", "GET", "µs", ["--sockets", 64], _cpu_each),
     Scene("idle", "idle socket", "KiB", ["--sockets", 8000, "--bytes", 64], _memory_each),
+    # Two intervals of 30 s and a little.
+    Scene("heartbeat", "5,000 idle sockets pinged", "% of a core", ["--sockets", 5000, "--bytes", 64], _share,
+          seconds=65.0, only=["bowline"], digits=2),
 ]
 
 
@@ -45,6 +62,7 @@ def play(scene, peer, seconds, warmup):
 
     Fresh, so that no scene pays for, or lives off, the memory of the one before.
     """
+    seconds = scene.seconds or seconds
     with tempfile.TemporaryDirectory(prefix="bowline-compare-") as name:
         folder = Path(name)
         # nginx's worker is another user and must pass through.

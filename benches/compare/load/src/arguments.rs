@@ -46,6 +46,7 @@ impl Arguments {
             Some("handshake") => Command::Scene(Scene::Handshake),
             Some("get") => Command::Scene(Scene::Get),
             Some("idle") => Command::Scene(Scene::Idle),
+            Some("heartbeat") => Command::Scene(Scene::Heartbeat),
             Some(other) => return Err(format!("no command is called {other:?}")),
             None => return Err("a command is missing".to_owned()),
         };
@@ -94,6 +95,7 @@ impl Load {
             Command::Scene(Scene::Handshake) => (32, 0),
             Command::Scene(Scene::Get) => (64, 0),
             Command::Scene(Scene::Idle) => (8_000, 64),
+            Command::Scene(Scene::Heartbeat) => (5_000, 64),
         };
         Self { sockets, bytes, seconds: Duration::from_secs(5), warmup: Duration::from_secs(1) }
     }

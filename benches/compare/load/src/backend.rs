@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::frame::{self, BINARY, CLOSE, Frame};
+use crate::frame::{self, BINARY, CLOSE, Frame, PING, PONG};
 use crate::handshake::{self, MAX_FIELDS};
 use crate::socket::Socket;
 
@@ -138,9 +138,10 @@ fn echo(input: &mut [u8], output: &mut Vec<u8>) -> Result<Option<(usize, Then)>,
     }
     let payload = input.get_mut(payload).unwrap_or_default();
     frame::turn(payload, mask);
-    frame::put(output, opcode, None, payload);
+    let opcode_back = if opcode == PING { PONG } else { opcode };
+    frame::put(output, opcode_back, None, payload);
     match opcode {
-        BINARY => Ok(Some((length, Then::Go))),
+        BINARY | PING => Ok(Some((length, Then::Go))),
         CLOSE => Ok(Some((length, Then::Close))),
         other => Err(format!("a frame with opcode {other} came")),
     }

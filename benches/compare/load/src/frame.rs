@@ -7,6 +7,10 @@ use std::ops::Range;
 pub const BINARY: u8 = 0x2;
 /// Opcode of a close.
 pub const CLOSE: u8 = 0x8;
+/// Opcode of a ping, which a proxy may send of its own.
+pub const PING: u8 = 0x9;
+/// Opcode of what answers it.
+pub const PONG: u8 = 0xa;
 /// The payload of a normal close: code 1000, no reason.
 pub const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 

@@ -23,6 +23,7 @@ SCENE is one of
   handshake    connect, upgrade, close, again and again, --sockets at a time
   get          GET on --sockets keep-alive connections, again and again
   idle         --sockets WebSockets, opened and held: one message at the start, one at the end
+  heartbeat    --sockets WebSockets, opened and held: one message at the start, then pongs alone
 
 A scene prints `ready` once its connections stand and are warm, waits for a line on standard
 input, works for --seconds, prints one line of JSON, and holds its connections until

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::backend::BODY;
 use crate::client::Scene;
-use crate::frame::{self, BINARY, CLOSE, Frame, NORMAL};
+use crate::frame::{self, BINARY, CLOSE, Frame, NORMAL, PING, PONG};
 use crate::handshake::{self, MAX_FIELDS};
 use crate::socket::Socket;
 
@@ -106,6 +106,21 @@ impl Connection {
         self.step = step;
     }
 
+    /// Answers the pings that have come whole and stand in front; returns how many.
+    pub fn answer_pings(&mut self) -> Result<u64, String> {
+        let mut answered = 0;
+        while matches!(self.step, Step::Echoing | Step::Closing | Step::Resting) {
+            let (input, output) = self.socket.parts();
+            let Some(Frame { opcode: PING, payload, .. }) = Frame::read(input)? else { break };
+            let end = payload.end;
+            let mask = (self.masks.next() as u32).to_ne_bytes();
+            frame::put(output, PONG, Some(mask), input.get(payload).unwrap_or_default());
+            self.socket.consume(end);
+            answered += 1;
+        }
+        Ok(answered)
+    }
+
     /// Reads the answer to the present step; false while it is not all there. Anything but the
     /// one right answer is an error.
     pub fn hear(&mut self) -> Result<bool, String> {
@@ -117,7 +132,7 @@ impl Connection {
             Step::Closing => echoed(input, CLOSE, &NORMAL)?,
             Step::Getting => got(input, &self.target)?,
             Step::Ending if input.is_empty() => return Ok(ended),
-            Step::Resting if input.is_empty() && !ended => return Ok(false),
+            Step::Resting if !ended && Frame::read(input)?.is_none() => return Ok(false),
             Step::Connecting | Step::Over => return Ok(false),
             Step::Ending | Step::Resting => {
                 return Err(format!(
@@ -149,7 +164,7 @@ impl Connection {
             (Scene::Handshake, Step::Upgrading) => Step::Closing,
             (Scene::Handshake, Step::Closing) => Step::Ending,
             (Scene::Handshake, _) => Step::Over,
-            (Scene::Idle, Step::Echoing) => Step::Resting,
+            (scene, Step::Echoing) if scene.rests() => Step::Resting,
             _ => Step::Echoing,
         }
     }

@@ -25,9 +25,16 @@ pub enum Scene {
     Get,
     /// WebSockets opened and held.
     Idle,
+    /// The same, and whoever pings them is answered.
+    Heartbeat,
 }
 
 impl Scene {
+    /// Whether its connections stand idle, each after one message.
+    pub fn rests(self) -> bool {
+        matches!(self, Self::Idle | Self::Heartbeat)
+    }
+
     /// The word used on the command line and in the results.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +43,7 @@ impl Scene {
             Self::Handshake => "handshake",
             Self::Get => "get",
             Self::Idle => "idle",
+            Self::Heartbeat => "heartbeat",
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::socket::Socket;
 
 /// An answer later than this is lost: loopback and one busy core explain milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How many connections of the idle scene are being opened, or asked, at once.
+/// How many connections of a scene that rests are being opened, or asked, at once.
 const IDLE_AT_ONCE: usize = 64;
 
 /// One scene being played.
@@ -74,7 +74,7 @@ impl Run {
 
     /// Opens the connections, works for `warmup`, and comes to rest.
     pub fn prepare(&mut self, warmup: Duration) -> io::Result<()> {
-        self.asking = self.scene != Scene::Idle;
+        self.asking = !self.scene.rests();
         let at_once = if self.asking { self.sockets } else { self.sockets.min(IDLE_AT_ONCE) };
         for number in 0..at_once {
             self.open(number);
@@ -85,12 +85,15 @@ impl Run {
         self.rest()
     }
 
-    /// Works for `seconds` (the idle scene: asks each connection once) and comes to rest.
+    /// Works for `seconds` (the idle scene: asks each connection once; the heartbeat scene: answers
+    /// pings, and counts them) and comes to rest.
     pub fn measure(&mut self, seconds: Duration) -> io::Result<()> {
         self.measuring = true;
-        self.asking = self.scene != Scene::Idle;
+        self.asking = !self.scene.rests();
         let began = Instant::now();
-        if self.asking {
+        if self.scene == Scene::Heartbeat {
+            self.work(Some(began + seconds))?;
+        } else if self.asking {
             for index in 0..self.connections.len() {
                 self.wake(index);
             }
@@ -129,18 +132,19 @@ impl Run {
         self.work(None)
     }
 
-    /// Handles events until the time is up, or until nothing is under way.
+    /// Handles events until the time is up, or until nothing is under way and no ping is waited for.
     fn work(&mut self, until: Option<Instant>) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         self.heard = Instant::now();
-        while self.busy > 0 && until.is_none_or(|until| Instant::now() < until) {
+        let pinged = self.scene == Scene::Heartbeat && until.is_some();
+        while (self.busy > 0 || pinged) && until.is_none_or(|until| Instant::now() < until) {
             match self.poll.poll(&mut events, Some(Duration::from_millis(100))) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => outcome?,
             }
             if !events.is_empty() {
                 self.heard = Instant::now();
-            } else if self.heard.elapsed() > PATIENCE {
+            } else if self.busy > 0 && self.heard.elapsed() > PATIENCE {
                 for index in 0..self.connections.len() {
                     if self.at(index).is_some_and(|c| c.step != Step::Resting) {
                         self.fail(index, "no answer came".to_owned());
@@ -206,6 +210,7 @@ impl Run {
 
     /// Handles what an event brought to one connection.
     fn advance(&mut self, index: usize, closed: bool) -> Result<(), String> {
+        let pinged = self.scene == Scene::Heartbeat && self.measuring;
         let Some(connection) = self.at(index) else {
             return Ok(());
         };
@@ -215,7 +220,11 @@ impl Run {
         } else {
             connection.socket.flush().map_err(|error| format!("{step:?}: {error}"))?;
             connection.socket.fill(closed).map_err(|error| format!("{step:?}: {error}"))?;
-            if !connection.hear()? {
+            let pings = connection.answer_pings()?;
+            connection.socket.flush().map_err(|error| format!("{step:?}: {error}"))?;
+            let answered = connection.hear()?;
+            self.count += if pinged { pings } else { 0 };
+            if !answered {
                 return Ok(());
             }
         }
@@ -258,7 +267,7 @@ impl Run {
                 connection.step = Step::Resting;
             }
             self.busy -= 1;
-            if scene == Scene::Idle && !measuring && self.opened < self.sockets {
+            if scene.rests() && !measuring && self.opened < self.sockets {
                 self.open(self.opened);
             }
         } else {
