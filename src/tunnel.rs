@@ -6,6 +6,9 @@ mod direction;
 mod due;
 mod ended;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod goodbye;
 mod heartbeat;
 mod insert;
