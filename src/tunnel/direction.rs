@@ -335,8 +335,8 @@ impl Direction {
             }
             Fate::Pass
         });
-        // A long frame lives while its payload comes.
-        *live |= !meter.at_boundary();
+        // A long message lives while it comes.
+        *live |= scan.of_message;
         let passed = input.get(..scan.passed).unwrap_or_default();
         if self.flow == Flow::Sealed {
             self.garbled |= scan.offence.is_some();

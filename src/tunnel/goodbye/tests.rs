@@ -437,6 +437,25 @@ fn pings_and_pongs_are_no_life_of_an_idle_tunnel() {
     });
 }
 
+/// Found by simulation.rs: a fragment that came whole in one read was no life of a tunnel, one that
+/// came in two was.
+#[test]
+fn a_message_in_many_fragments_is_life_of_a_tunnel_before_it_ends() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        let began = Instant::now();
+        for first in [0x02, 0x00, 0x00, 0x00] {
+            let fragment = frame(ToUpstream, first, b"part");
+            ends.client.write_all(&fragment).await.unwrap();
+            ends.upstream.read_exact(&mut vec![0; fragment.len()]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(50)).await;
+        }
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Idle);
+        assert_eq!(began.elapsed().as_secs(), 150 + 60 + 5);
+    });
+}
+
 #[test]
 fn a_stall_that_is_over_is_forgotten() {
     run(async {
