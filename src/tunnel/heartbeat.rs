@@ -130,6 +130,11 @@ impl Heartbeat {
                 self.ping = Ping::No;
                 Some(Some(now.saturating_duration_since(sent)))
             }
+            // It has gone out, though what came behind it still waits with it to be taken.
+            Ping::Waits if age == 0 => {
+                self.ping = Ping::No;
+                Some(None)
+            }
             _ => Some(None),
         }
     }
@@ -216,6 +221,20 @@ mod tests {
         assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
         heartbeat.sent(at(began, 1000));
         assert_eq!(heartbeat.due(), Some(at(began, 1010)));
+    }
+
+    /// Found by simulation.rs: with a slow side, a message behind the ping kept it from counting as
+    /// sent until after its answer, which then seemed to be missing.
+    #[test]
+    fn an_answer_counts_even_when_its_ping_seems_to_wait() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        let ping = heartbeat.ask(Heading::ToClient);
+        heartbeat.heard(at(began, 31));
+        assert_eq!(heartbeat.pong(&tag(&ping), at(began, 31)), Some(None));
+        heartbeat.sent(at(began, 32));
+        assert_eq!(heartbeat.act(at(began, 42)), Act::Wait);
+        assert_eq!(heartbeat.due(), Some(at(began, 61)));
     }
 
     #[test]
