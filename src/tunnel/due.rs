@@ -167,7 +167,7 @@ where
                 Act::Gone => return Some(side),
                 Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
                 // The other side has said its last: what is left has a time of its own.
-                Act::Ask => *heartbeat = None,
+                Act::Ask => beating.rest(),
             }
         }
         None

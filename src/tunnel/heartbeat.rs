@@ -48,6 +48,8 @@ enum Ping {
     Waits,
     /// One went out then.
     Out(Instant),
+    /// None will be any more; those that are out may still be answered.
+    Over,
 }
 
 /// What is to be done.
@@ -74,12 +76,12 @@ impl Heartbeat {
         self.heard = now;
     }
 
-    /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
+    /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits, or for good.
     pub(super) fn due(&self) -> Option<Instant> {
         let millis = |time: u32| Duration::from_millis(time.into());
         let (interval, timeout) = (millis(self.interval), millis(self.timeout));
         match self.ping {
-            Ping::Waits => None,
+            Ping::Waits | Ping::Over => None,
             Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
             // Whatever was heard since is as good as a pong.
             Ping::Out(_) | Ping::No => self.heard.checked_add(interval),
@@ -116,6 +118,11 @@ impl Heartbeat {
         if self.ping == Ping::Waits {
             self.ping = Ping::Out(now);
         }
+    }
+
+    /// No frame can be sent to the side any more.
+    pub(super) fn rest(&mut self) {
+        self.ping = Ping::Over;
     }
 
     /// Whether a pong answers one of ours, be it late; with the round trip when it answers the last.

@@ -292,6 +292,30 @@ fn pings_stand_between_frames_and_foreign_pongs_pass() {
     });
 }
 
+/// Found by simulation.rs: the heartbeat was forgotten once the other side had said Close.
+#[test]
+fn a_late_pong_ends_at_bowline_though_the_other_side_has_said_close() {
+    run(async {
+        let pulse = Pulse { interval: Duration::from_secs(2), timeout: Duration::from_secs(20) };
+        let pulses = Pulses { client: Some(pulse), upstream: None };
+        let mut ends = beating(4096, FRAMES, pulses, (b"", b""));
+        let mut ping = [0; 10];
+        ends.client.read_exact(&mut ping).await.unwrap();
+        // Three seconds later the next ping would be due, and none may stand behind the Close.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ends.client.write_all(&frame(ToUpstream, 0x81, b"here")).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let late = [frame(ToUpstream, 0x8a, &ping[2..]), close(ToUpstream, 1000)].concat();
+        ends.client.write_all(&late).await.unwrap();
+        ends.client.shutdown().await.unwrap();
+        let said = (frame(ToUpstream, 0x81, b"here"), Some(1000));
+        assert_eq!(last_words(&mut ends.upstream).await, said);
+        drop((ends.upstream, ends.client));
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Closed);
+    });
+}
+
 #[test]
 fn a_side_that_takes_nothing_is_not_waited_for_and_one_that_takes_a_little_is() {
     run(async {
