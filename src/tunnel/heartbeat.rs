@@ -82,7 +82,10 @@ impl Heartbeat {
         let (interval, timeout) = (millis(self.interval), millis(self.timeout));
         match self.ping {
             Ping::Waits | Ping::Over => None,
-            Ping::Out(sent) if sent >= self.heard => sent.checked_add(timeout),
+            // A ping that had to wait may be asked of a side that has just said something.
+            Ping::Out(sent) if sent >= self.heard => {
+                Some(sent.checked_add(timeout)?.max(self.heard.checked_add(interval)?))
+            }
             // Whatever was heard since is as good as a pong.
             Ping::Out(_) | Ping::No => self.heard.checked_add(interval),
         }
@@ -228,6 +231,19 @@ mod tests {
         assert_eq!((heartbeat.due(), heartbeat.act(at(began, 1000))), (None, Act::Wait));
         heartbeat.sent(at(began, 1000));
         assert_eq!(heartbeat.due(), Some(at(began, 1010)));
+    }
+
+    /// Found by simulation.rs: it was gone `timeout` after the ping, however short its silence was.
+    #[test]
+    fn a_side_that_talks_while_its_ping_waits_has_the_whole_interval() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(PULSE, began);
+        drop(heartbeat.ask(Heading::ToClient));
+        heartbeat.heard(at(began, 99));
+        heartbeat.sent(at(began, 100));
+        assert_eq!(heartbeat.act(at(began, 110)), Act::Wait);
+        assert_eq!(heartbeat.due(), Some(at(began, 129)));
+        assert_eq!(heartbeat.act(at(began, 129)), Act::Gone);
     }
 
     /// Found by simulation.rs: with a slow side, a message behind the ping kept it from counting as
