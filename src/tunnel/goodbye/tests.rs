@@ -292,6 +292,42 @@ fn pings_stand_between_frames_and_foreign_pongs_pass() {
     });
 }
 
+/// Found by simulation.rs: when all that waited was taken at last, the second ping seemed to be out,
+/// and was not even placed.
+#[test]
+fn a_ping_that_waits_is_not_taken_for_one_that_went_before() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: None };
+        let mut ends = beating(64, FRAMES, pulses, (b"", b""));
+        let first = frame(ToClient, 0x82, &[1; 90]);
+        let second = frame(ToClient, 0x82, &[2; 400]);
+        ends.upstream.write_all(&first).await.unwrap();
+        // The first ping waits behind the first frame; then the second frame takes its place.
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let (half, rest) = second.split_at(300);
+        let half = half.to_vec();
+        let mut upstream = ends.upstream;
+        let writer = tokio::task::spawn_local(async move {
+            upstream.write_all(&half).await.unwrap();
+            upstream
+        });
+        let mut got = vec![0; first.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        let tag = &got[first.len() + 2..];
+        ends.client.write_all(&frame(ToUpstream, 0x8a, tag)).await.unwrap();
+        // The second ping waits for the end of the second frame, and nobody is to be gone for that.
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        ends.client.read_exact(&mut [0; 300]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let mut upstream = writer.await.unwrap();
+        upstream.write_all(rest).await.unwrap();
+        let mut got = vec![0; rest.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got[rest.len()..][..2], [0x89, 8]);
+        assert!(!ends.tunnel.is_finished());
+    });
+}
+
 /// Found by simulation.rs: the heartbeat was forgotten once the other side had said Close.
 #[test]
 fn a_late_pong_ends_at_bowline_though_the_other_side_has_said_close() {
