@@ -347,4 +347,7 @@ fn already_gone(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
 mod tests;
