@@ -6,6 +6,9 @@ mod direction;
 mod due;
 mod ended;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod goodbye;
 mod heartbeat;
 mod insert;
@@ -378,6 +381,9 @@ fn already_gone(error: &io::Error) -> bool {
         io::ErrorKind::NotConnected | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
 }
+
+#[cfg(test)]
+mod simulation;
 
 #[cfg(test)]
 mod tests;

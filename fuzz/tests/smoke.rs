@@ -4,7 +4,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use bowline_fuzz::{answer, configuration, request_head, switching_answer};
+use bowline::tunnel::fuzzing::Seen;
+use bowline_fuzz::{answer, configuration, frames, request_head, switching_answer};
 
 const CHANGES: usize = 20_000;
 
@@ -52,8 +53,8 @@ impl Dice {
     }
 }
 
-/// Bytes and words on which parsers decide.
-const TELLING: [&[u8]; 33] = [
+/// Bytes and words on which parsers of text decide.
+const WORDS: [&[u8]; 33] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -89,7 +90,30 @@ const TELLING: [&[u8]; 33] = [
     b"#",
 ];
 
-fn change(dice: &mut Dice, corpus: &Corpus) -> Vec<u8> {
+/// Frames and beginnings of frames.
+const FRAMES: [&[u8]; 19] = [
+    b"\x81\x02hi",
+    b"\x81\x82\0\0\0\0hi",
+    b"\x01\x01a",
+    b"\x01\x81abcd ",
+    b"\x00\x01b",
+    b"\x00\x80abcd",
+    b"\x80\x01c",
+    b"\x80\x81abcd ",
+    b"\x82\x00",
+    b"\x82\x7e",
+    b"\x82\xfe\x01\x00",
+    b"\x82\x7f\0\0\0\0\0\0",
+    b"\x82\xff\0\0\0\0\0\x01\0\0",
+    b"\x89\x01p",
+    b"\x89\x80abcd",
+    b"\x8a\x02!t",
+    b"\x8a\x82\0\0\0\0!t",
+    b"\x88\x02\x03\xe8",
+    b"\x88\x82\0\0\0\0\x03\xe8",
+];
+
+fn change(dice: &mut Dice, words: &[&[u8]], corpus: &Corpus) -> Vec<u8> {
     let mut data = dice.pick(corpus).1.clone();
     for _ in 0..=dice.below(4) {
         let at = dice.below(data.len() + 1);
@@ -100,7 +124,7 @@ fn change(dice: &mut Dice, corpus: &Corpus) -> Vec<u8> {
             2 => drop(data.drain(at..end)),
             3 => data.insert(at, dice.roll() as u8),
             4 | 5 => {
-                let word = *dice.pick(&TELLING);
+                let word = *dice.pick(words);
                 data.splice(at..at, word.iter().copied());
             }
             // A piece once more, somewhere else.
@@ -122,14 +146,14 @@ fn change(dice: &mut Dice, corpus: &Corpus) -> Vec<u8> {
     data
 }
 
-fn run(name: &str, seed: u64, check: fn(&[u8])) {
+fn run(name: &str, seed: u64, words: &[&[u8]], check: fn(&[u8])) {
     let corpus = corpus(name);
     for (file, data) in &corpus {
         held(&format!("{name}/{file}"), data, check);
     }
     let mut dice = Dice(seed);
     for number in 0..CHANGES {
-        let data = change(&mut dice, &corpus);
+        let data = change(&mut dice, words, &corpus);
         held(&format!("{name}, change {number}"), &data, check);
     }
 }
@@ -143,22 +167,27 @@ fn held(what: &str, data: &[u8], check: fn(&[u8])) {
 
 #[test]
 fn any_request_head_is_refused_or_means_one_thing() {
-    run("request_head", 1, request_head::check);
+    run("request_head", 1, &WORDS, request_head::check);
 }
 
 #[test]
 fn any_answer_to_a_handshake_is_refused_or_answers_it() {
-    run("switching_answer", 2, switching_answer::check);
+    run("switching_answer", 2, &WORDS, switching_answer::check);
 }
 
 #[test]
 fn any_configuration_is_served_or_told_its_mistakes() {
-    run("configuration", 3, configuration::check);
+    run("configuration", 3, &WORDS, configuration::check);
 }
 
 #[test]
 fn any_answer_is_refused_or_read_in_one_way_however_it_is_cut() {
-    run("answer", 4, answer::check);
+    run("answer", 4, &WORDS, answer::check);
+}
+
+#[test]
+fn any_stream_of_frames_is_told_as_another_decoder_tells_it_however_it_is_cut() {
+    run("frames", 5, &FRAMES, frames::check);
 }
 
 #[test]
@@ -226,6 +255,36 @@ fn the_targets_see_what_they_are_meant_to() {
         let content = content.map(|content| content.as_bytes().to_vec());
         assert_eq!(answer::content(&data), content, "{file}");
     }
+    for (file, data) in corpus("frames") {
+        let code = match file.as_str() {
+            "frame-at-limit" | "frame-over-limit-tolerated" => Some(1009),
+            "message-at-limit" | "message-over-limit-with-ping" | "two-largest-in-a-message" => {
+                Some(1009)
+            }
+            "length-two-bytes-too-long" | "length-eight-bytes-too-long" | "length-top-bit" => {
+                Some(1002)
+            }
+            "rsv1" | "rsv2" | "rsv3" | "deflate-rsv1-continued" | "deflate-rsv1-ping" => Some(1002),
+            "deflate-rsv2" | "opcode-3" | "opcode-7" | "opcode-11" | "opcode-15" => Some(1002),
+            "unmasked-client" | "masked-upstream" | "two-faults" | "text-of-http" => Some(1002),
+            "continuation-of-nothing" | "message-within-another" => Some(1002),
+            "ping-126" | "ping-in-fragments" => Some(1002),
+            "close-one-byte" | "close-0" | "close-999" | "close-1005" | "close-1006" => Some(1002),
+            "close-1015" | "close-5000" | "close-65535" => Some(1002),
+            _ => None,
+        };
+        let (_, offence) = frames::told(&data).expect("its terms are whole");
+        assert_eq!(offence.map(|(code, _)| code), code, "{file}");
+    }
+    let seen = |name| frames::told(&of(&corpus("frames"), name)).expect("terms").0;
+    let pong = |payload: &str| Seen::Pong(payload.as_bytes().to_vec());
+    assert_eq!(
+        seen("control-between-fragments"),
+        [Seen::Ping, pong("here"), pong("!ours"), Seen::Message(13), Seen::Message(4)]
+    );
+    let last = [Seen::Ping, pong("pong"), Seen::Message(3), Seen::Close(Some(1000))];
+    let every = [&[Seen::Message(4), Seen::Message(3)], &last[..]].concat();
+    assert_eq!((seen("client-every-kind"), seen("upstream-every-kind")), (every.clone(), every));
     for (file, data) in corpus("configuration") {
         if ["small", "shortest", "first-config", "crlf"].contains(&file.as_str()) {
             assert_eq!(configuration::mistakes(&data), 0, "{file}");

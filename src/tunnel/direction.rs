@@ -180,9 +180,10 @@ impl Direction {
         std::mem::take(&mut self.heard)
     }
 
-    /// Whether a frame of Bowline's has gone out since the last call.
+    /// Whether the last frame of Bowline's has gone out since the last call.
     pub(super) fn take_placed(&mut self) -> bool {
-        self.stash.is_none() && std::mem::take(&mut self.placed)
+        let out = self.stash.is_none() && self.insert.is_none();
+        out && std::mem::take(&mut self.placed)
     }
 
     /// Whether bytes wait for the sink that were not noted.
@@ -406,8 +407,8 @@ impl Direction {
             }
             Fate::Pass
         });
-        // A long frame lives while its payload comes.
-        *live |= !meter.at_boundary();
+        // A long message lives while it comes.
+        *live |= scan.of_message;
         let passed = input.get(..scan.passed).unwrap_or_default();
         if self.flow == Flow::Sealed {
             self.garbled |= scan.offence.is_some();

@@ -39,7 +39,7 @@ enum Ping {
     Waits,
     /// One went out then.
     Out(Instant),
-    /// None can go out any more.
+    /// None will be any more; those that are out may still be answered.
     Over,
 }
 
@@ -65,11 +65,16 @@ impl Heartbeat {
         self.heard = now;
     }
 
-    /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits.
+    /// When [`Heartbeat::act`] will have something to do; `None` while a ping waits, or for good.
     pub(super) fn due(&self, pulse: Pulse) -> Option<Instant> {
         match self.ping {
             Ping::Waits | Ping::Over => None,
-            Ping::Out(sent) if sent >= self.heard => sent.checked_add(pulse.timeout),
+            // A ping that had to wait may be asked of a side that has just said something.
+            Ping::Out(sent) if sent >= self.heard => {
+                let (sent, heard) =
+                    (sent.checked_add(pulse.timeout)?, self.heard.checked_add(pulse.interval)?);
+                Some(sent.max(heard))
+            }
             // Whatever was heard since is as good as a pong.
             Ping::Out(_) | Ping::No => self.heard.checked_add(pulse.interval),
         }
@@ -123,6 +128,11 @@ impl Heartbeat {
             Ping::Out(sent) if age == 0 => {
                 self.ping = Ping::No;
                 Some(Some(now.saturating_duration_since(sent)))
+            }
+            // It has gone out, though what came behind it still waits with it to be taken.
+            Ping::Waits if age == 0 => {
+                self.ping = Ping::No;
+                Some(None)
             }
             _ => Some(None),
         }
@@ -214,6 +224,33 @@ mod tests {
         assert_eq!(heartbeat.pong(&asked, at(began, 1000)), Some(None));
         assert_eq!(heartbeat.pong(&asked, at(began, 1000)), None);
         assert_eq!(heartbeat.due(PULSE), None);
+    }
+
+    /// Found by simulation.rs: it was gone `timeout` after the ping, however short its silence was.
+    #[test]
+    fn a_side_that_talks_while_its_ping_waits_has_the_whole_interval() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(began);
+        drop(heartbeat.ask(Heading::ToClient));
+        heartbeat.heard(at(began, 99));
+        heartbeat.sent(at(began, 100));
+        assert_eq!(heartbeat.act(PULSE, at(began, 110)), Act::Wait);
+        assert_eq!(heartbeat.due(PULSE), Some(at(began, 129)));
+        assert_eq!(heartbeat.act(PULSE, at(began, 129)), Act::Gone);
+    }
+
+    /// Found by simulation.rs: with a slow side, a message behind the ping kept it from counting as
+    /// sent until after its answer, which then seemed to be missing.
+    #[test]
+    fn an_answer_counts_even_when_its_ping_seems_to_wait() {
+        let began = Instant::now();
+        let mut heartbeat = Heartbeat::new(began);
+        let ping = heartbeat.ask(Heading::ToClient);
+        heartbeat.heard(at(began, 31));
+        assert_eq!(heartbeat.pong(&tag(&ping), at(began, 31)), Some(None));
+        heartbeat.sent(at(began, 32));
+        assert_eq!(heartbeat.act(PULSE, at(began, 42)), Act::Wait);
+        assert_eq!(heartbeat.due(PULSE), Some(at(began, 61)));
     }
 
     #[test]

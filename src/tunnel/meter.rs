@@ -66,6 +66,8 @@ pub(super) struct Scan {
     pub(super) boundary: Option<usize>,
     /// What stopped the direction for good.
     pub(super) offence: Option<Offence>,
+    /// A part of a message is among them.
+    pub(super) of_message: bool,
 }
 
 /// The state of one direction.
@@ -128,13 +130,14 @@ impl Meter {
     ) -> Scan {
         self.carry = None;
         let mut end = input.len();
-        let mut scan = Scan { passed: 0, boundary: None, offence: None };
+        let mut scan = Scan { passed: 0, boundary: None, offence: None, of_message: false };
         loop {
             if self.left > 0 {
                 let here = usize::try_from(self.left).unwrap_or(usize::MAX);
                 let here = here.min(end.saturating_sub(scan.passed));
                 self.left = self.left.saturating_sub(here as u64);
                 scan.passed = scan.passed.saturating_add(here);
+                scan.of_message |= self.of_message && here > 0;
                 if self.left > 0 {
                     return scan;
                 }
@@ -157,6 +160,7 @@ impl Meter {
             let short = header.payload <= LONGEST_CONTROL;
             if !(header.is_control() && short) {
                 self.begin(&header);
+                scan.of_message |= self.of_message;
                 scan.passed = scan.passed.saturating_add(header.length);
                 if self.left == 0 {
                     self.frame_ended(&mut event);

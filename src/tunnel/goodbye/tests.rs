@@ -289,6 +289,66 @@ fn pings_stand_between_frames_and_foreign_pongs_pass() {
     });
 }
 
+/// Found by simulation.rs: when all that waited was taken at last, the second ping seemed to be out,
+/// and was not even placed.
+#[test]
+fn a_ping_that_waits_is_not_taken_for_one_that_went_before() {
+    run(async {
+        let pulses = Pulses { client: Some(PULSE), upstream: None };
+        let mut ends = open(64, Limits { pulses, ..FRAMES }, (b"", b""));
+        let first = frame(ToClient, 0x82, &[1; 90]);
+        let second = frame(ToClient, 0x82, &[2; 400]);
+        ends.upstream.write_all(&first).await.unwrap();
+        // The first ping waits behind the first frame; then the second frame takes its place.
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let (half, rest) = second.split_at(300);
+        let half = half.to_vec();
+        let mut upstream = ends.upstream;
+        let writer = tokio::task::spawn_local(async move {
+            upstream.write_all(&half).await.unwrap();
+            upstream
+        });
+        let mut got = vec![0; first.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        let tag = &got[first.len() + 2..];
+        ends.client.write_all(&frame(ToUpstream, 0x8a, tag)).await.unwrap();
+        // The second ping waits for the end of the second frame, and nobody is to be gone for that.
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        ends.client.read_exact(&mut [0; 300]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let mut upstream = writer.await.unwrap();
+        upstream.write_all(rest).await.unwrap();
+        let mut got = vec![0; rest.len() + 10];
+        ends.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got[rest.len()..][..2], [0x89, 8]);
+        assert!(!ends.tunnel.is_finished());
+    });
+}
+
+/// Found by simulation.rs: the heartbeat was forgotten once the other side had said Close.
+#[test]
+fn a_late_pong_ends_at_bowline_though_the_other_side_has_said_close() {
+    run(async {
+        let pulse = Pulse { interval: Duration::from_secs(2), timeout: Duration::from_secs(20) };
+        let pulses = Pulses { client: Some(pulse), upstream: None };
+        let mut ends = open(4096, Limits { pulses, ..FRAMES }, (b"", b""));
+        let mut ping = [0; 10];
+        ends.client.read_exact(&mut ping).await.unwrap();
+        // Three seconds later the next ping would be due, and none may stand behind the Close.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ends.client.write_all(&frame(ToUpstream, 0x81, b"here")).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let late = [frame(ToUpstream, 0x8a, &ping[2..]), close(ToUpstream, 1000)].concat();
+        ends.client.write_all(&late).await.unwrap();
+        ends.client.shutdown().await.unwrap();
+        let said = (frame(ToUpstream, 0x81, b"here"), Some(1000));
+        assert_eq!(last_words(&mut ends.upstream).await, said);
+        drop((ends.upstream, ends.client));
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Closed);
+    });
+}
+
 #[test]
 fn a_side_that_takes_nothing_is_not_waited_for_and_one_that_takes_a_little_is() {
     run(async {
@@ -433,6 +493,25 @@ fn pings_and_pongs_are_no_life_of_an_idle_tunnel() {
         assert_eq!(ended.reason, Reason::Idle);
         assert_eq!(began.elapsed().as_secs(), 105);
         drop((client, upstream));
+    });
+}
+
+/// Found by simulation.rs: a fragment that came whole in one read was no life of a tunnel, one that
+/// came in two was.
+#[test]
+fn a_message_in_many_fragments_is_life_of_a_tunnel_before_it_ends() {
+    run(async {
+        let limits = Limits { idle: Some(Duration::from_secs(60)), ..FRAMES };
+        let mut ends = open(4096, limits, (b"", b""));
+        let began = Instant::now();
+        for first in [0x02, 0x00, 0x00, 0x00] {
+            let fragment = frame(ToUpstream, first, b"part");
+            ends.client.write_all(&fragment).await.unwrap();
+            ends.upstream.read_exact(&mut vec![0; fragment.len()]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(50)).await;
+        }
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Idle);
+        assert_eq!(began.elapsed().as_secs(), 150 + 60 + 5);
     });
 }
 
