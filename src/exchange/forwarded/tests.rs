@@ -270,3 +270,12 @@ proptest! {
         prop_assert!(!request.contains_key("x-real-ip"));
     }
 }
+
+#[test]
+fn an_address_is_written_as_the_standard_library_does() {
+    let four = (0..=255).map(|octet| IpAddr::from([octet, 255 - octet, octet / 10, octet % 100]));
+    let six = ["::1", "2001:db8::a:b"].into_iter().filter_map(|text| text.parse().ok());
+    for ip in four.chain(six) {
+        assert_eq!(value(ip), ip.to_string());
+    }
+}
