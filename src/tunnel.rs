@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -56,10 +57,19 @@ pub use self::watch::Watch;
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Whether its drop says all that its shutdown would, as TCP's does. TLS has a close_notify.
     const DROP_IS_FIN: bool;
+
+    /// Has the kernel give up a peer that acknowledges nothing for so long (RFC 5482), where there is
+    /// a kernel.
+    fn give_up_after(&self, time: Duration);
 }
 
 impl Stream for TcpStream {
     const DROP_IS_FIN: bool = true;
+
+    fn give_up_after(&self, time: Duration) {
+        // Without it the heartbeat does the same, a little later when it cannot get its ping out.
+        drop(SockRef::from(self).set_tcp_user_timeout(Some(time)));
+    }
 }
 
 /// One side of a tunnel: its stream, and what was read from it before the tunnel began.
@@ -235,6 +245,14 @@ where
                 self.close(Goodbye::offence(from, offence));
                 return None;
             }
+            // Whoever takes nothing any more may have said something before, its Close perhaps.
+            (_, Stop::Sink(_)) if self.limits.frames.is_some() => {
+                match from {
+                    Closer::Client => self.to_upstream.abandon(),
+                    Closer::Bowline | Closer::Upstream => self.to_client.abandon(),
+                }
+                return None;
+            }
             (Closer::Client, Stop::Source(_)) | (Closer::Upstream, Stop::Sink(_)) => Closer::Client,
             _ => Closer::Upstream,
         };
@@ -281,7 +299,8 @@ where
         let Goodbye { reason, closer, code, offender, .. } = goodbye;
         let until = Instant::now().checked_add(self.limits.close);
         self.closing = Some(Box::new(Closing { reason, closer, until, late: offender.is_some() }));
-        if self.first_to_close.is_none() {
+        let said = self.to_upstream.close().is_some() || self.to_client.close().is_some();
+        if !said && self.code.is_none() {
             self.code = Some(code);
         }
         goodbye.say(&mut self.to_client, &mut self.to_upstream);

@@ -284,3 +284,65 @@ fn an_answer_to_a_ping_ends_here_even_when_no_more_pings_can_go_out() {
     server.send(bare(0x88, &1000_u16.to_be_bytes()));
     assert_eq!(close_code(&mut client), 1000);
 }
+
+#[test]
+fn the_last_words_of_an_upstream_arrive_though_it_resets_a_client_that_still_talks() {
+    let upstream = Upstream::new();
+    let bowline = front(&upstream, "");
+    for _ in 0..200 {
+        let (mut client, mut server) = tunnel(&bowline, &upstream);
+        let mut sender = client.stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || {
+            // Until nobody takes it any more.
+            let message = masked(0x82, &[7; 100]);
+            while std::io::Write::write_all(&mut sender, &message).is_ok() {}
+        });
+        server.exactly(1000);
+        server.send(bare(0x88, &[&4000_u16.to_be_bytes()[..], b"moved"].concat()));
+        // With bytes unread that is a reset.
+        drop(server);
+        let (first, payload) = frame(&mut client);
+        assert_eq!(
+            (first, &payload[..]),
+            (0x88, &[&4000_u16.to_be_bytes()[..], b"moved"].concat()[..])
+        );
+        client.stream.shutdown(std::net::Shutdown::Both).ok();
+        sending.join().unwrap();
+    }
+    bowline.wait_metric("bowline_tunnels{route=\"r\"}", 0.0);
+}
+
+#[test]
+fn a_client_over_its_rate_is_slowed_down_or_ended_and_both_are_counted() {
+    let upstream = Upstream::new();
+    let bowline = front(&upstream, "client_rate: { messages: 50, burst: 100ms }");
+    let (mut client, mut server) = tunnel(&bowline, &upstream);
+    let began = Instant::now();
+    for number in 0..20 {
+        client.send(masked(0x82, &[number; 100]));
+    }
+    for number in 0..20 {
+        assert_eq!(frame(&mut server), (0x82, vec![number; 100]));
+    }
+    // Six at once, then one each 20 ms.
+    assert!(began.elapsed() >= Duration::from_millis(260), "{:?}", began.elapsed());
+    let pauses =
+        bowline.metric("bowline_tunnel_pauses_total{route=\"r\",direction=\"to_upstream\"}");
+    assert!(pauses >= 1.0, "{pauses}");
+    let sizes = |bound: &str| {
+        let labels = format!("route=\"r\",direction=\"to_upstream\",le=\"{bound}\"");
+        bowline.metric(&format!("bowline_tunnel_message_bytes_bucket{{{labels}}}"))
+    };
+    assert_eq!((sizes("64"), sizes("256")), (0.0, 20.0));
+
+    let bowline =
+        front(&upstream, "client_rate: { bytes: 1KiB, limit: close }, close_timeout: 100ms");
+    let (mut client, mut server) = tunnel(&bowline, &upstream);
+    client.send(masked(0x82, &[1; 2000]));
+    assert_eq!(close_code(&mut client), 1008);
+    while frame(&mut server).0 != 0x88 {}
+    bowline.wait_metric(
+        "bowline_tunnels_ended_total{route=\"r\",reason=\"rate\",closer=\"bowline\"}",
+        1.0,
+    );
+}

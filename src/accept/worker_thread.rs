@@ -381,6 +381,10 @@ impl ClientStream for TcpStream {
 
 impl Stream for TlsStream<TcpStream> {
     const DROP_IS_FIN: bool = false;
+
+    fn give_up_after(&self, time: Duration) {
+        self.get_ref().0.give_up_after(time);
+    }
 }
 
 impl ClientStream for TlsStream<TcpStream> {

@@ -30,6 +30,8 @@ enum Flow {
     /// The last frame to the sink is written or stashed. The source is read on for its Close, and
     /// nothing of it passes.
     Sealed,
+    /// The sink is gone. The source is read on for its Close, and nothing of it passes.
+    Severed,
     /// The source said FIN; what is stashed goes out, then our FIN.
     Finishing,
     /// Our FIN is out.
@@ -139,6 +141,11 @@ impl Direction {
         self.source_ended() || (self.close.is_some() && !self.garbled)
     }
 
+    /// Nothing of the source passes any more.
+    fn is_sealed(&self) -> bool {
+        matches!(self.flow, Flow::Sealed | Flow::Severed)
+    }
+
     /// The source broke the rules, and is not understood any more.
     pub(super) fn is_garbled(&self) -> bool {
         self.garbled
@@ -146,8 +153,11 @@ impl Direction {
 
     /// The sink has got all that it will ever get, but for our FIN.
     pub(super) fn is_told(&self) -> bool {
-        self.flow == Flow::Done
-            || (self.flow == Flow::Sealed && self.stash.is_none() && !self.unflushed)
+        match self.flow {
+            Flow::Open | Flow::Finishing => false,
+            Flow::Sealed => self.stash.is_none() && !self.unflushed,
+            Flow::Severed | Flow::Done => true,
+        }
     }
 
     /// Nothing waits for the sink.
@@ -155,9 +165,14 @@ impl Direction {
         self.stash.is_none() && self.insert.is_none() && !self.unflushed
     }
 
-    /// The FIN was passed on: nothing will move here any more.
+    /// The FIN was passed on, or there is nobody to pass it on to: nothing will move here any more.
     pub(super) fn is_done(&self) -> bool {
-        self.flow == Flow::Done
+        self.flow == Flow::Done || (self.is_severed() && self.is_heard_out())
+    }
+
+    /// The sink is gone.
+    pub(super) fn is_severed(&self) -> bool {
+        self.flow == Flow::Severed
     }
 
     /// Whether bytes moved since the last call.
@@ -215,7 +230,7 @@ impl Direction {
     pub(super) fn abandon(&mut self) {
         (self.insert, self.stash, self.unflushed) = (None, None, false);
         self.flow = match self.flow {
-            Flow::Open | Flow::Sealed => Flow::Sealed,
+            Flow::Open | Flow::Sealed | Flow::Severed => Flow::Severed,
             Flow::Finishing | Flow::Done => Flow::Done,
         };
     }
@@ -257,7 +272,7 @@ impl Direction {
                     }
                 }
                 // The source is heard out even when the sink takes nothing.
-                Flow::Sealed => {}
+                Flow::Sealed | Flow::Severed => {}
                 Flow::Finishing => {
                     ready!(written);
                     return self.poll_finish(cx, sink, around.answered).map_err(Stop::Sink);
@@ -327,7 +342,7 @@ impl Direction {
 
     fn source_said_fin(&mut self, around: &Surroundings<'_, impl Watch>) {
         self.seal_now();
-        if self.flow == Flow::Sealed {
+        if self.is_sealed() {
             self.deaf = true;
             return;
         }
@@ -410,7 +425,7 @@ impl Direction {
         // A long message lives while it comes.
         *live |= scan.of_message;
         let passed = input.get(..scan.passed).unwrap_or_default();
-        if self.flow == Flow::Sealed {
+        if self.is_sealed() {
             self.garbled |= scan.offence.is_some();
             return Ok(None);
         }

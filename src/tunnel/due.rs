@@ -129,7 +129,10 @@ where
     /// One side has ended, or has said Close: what is left has a time.
     fn is_half_closed(&self) -> bool {
         let (up, down) = (&self.to_upstream, &self.to_client);
-        up.is_done() != down.is_done() || up.close().is_some() || down.close().is_some()
+        up.is_done() != down.is_done()
+            || up.is_severed() != down.is_severed()
+            || up.close().is_some()
+            || down.close().is_some()
     }
 
     /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.
@@ -185,7 +188,17 @@ where
             match beating.act(pulse, now) {
                 Act::Wait => {}
                 Act::Gone => return Some(side),
-                Act::Ask if to.takes_frames() => to.insert(beating.ask(heading)),
+                Act::Ask if to.takes_frames() => {
+                    if beating.is_fresh()
+                        && let Some(time) = self.limits.unacknowledged(pulse)
+                    {
+                        match side {
+                            Closer::Client => self.client.give_up_after(time),
+                            Closer::Bowline | Closer::Upstream => self.upstream.give_up_after(time),
+                        }
+                    }
+                    to.insert(beating.ask(heading));
+                }
                 // The other side has said its last: what is left has a time of its own.
                 Act::Ask => beating.rest(),
             }

@@ -110,6 +110,11 @@ impl Heartbeat {
         self.ping = Ping::Over;
     }
 
+    /// Nothing was asked yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.tag == 0
+    }
+
     /// The ping went out.
     pub(super) fn sent(&mut self, now: Instant) {
         if self.ping == Ping::Waits {

@@ -28,6 +28,14 @@ pub struct Limits {
     pub upstream_rate: Option<Rate>,
 }
 
+impl Limits {
+    /// For the kernel to see nothing acknowledged by a side that is asked like this: what the heartbeat
+    /// itself would allow, and never less than the write bound, for a closed window is silence too.
+    pub(super) fn unacknowledged(&self, pulse: Pulse) -> Option<Duration> {
+        Some(pulse.interval.saturating_add(pulse.timeout).max(self.write?))
+    }
+}
+
 /// How the two sides are asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pulses {

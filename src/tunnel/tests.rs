@@ -23,6 +23,8 @@ pub(super) const LIMITS: Limits = Limits {
 
 impl Stream for DuplexStream {
     const DROP_IS_FIN: bool = true;
+
+    fn give_up_after(&self, _: Duration) {}
 }
 
 pub(super) struct Ends {

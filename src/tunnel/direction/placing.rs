@@ -29,7 +29,7 @@ impl Direction {
                 self.insert = Some(Box::new(Insert { frame, place: Place::Last }));
                 self.place();
             }
-            Flow::Sealed | Flow::Finishing | Flow::Done => {}
+            Flow::Sealed | Flow::Severed | Flow::Finishing | Flow::Done => {}
         }
     }
 

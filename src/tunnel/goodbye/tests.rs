@@ -5,7 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
 
 use super::super::tests::{Ends, LIMITS, open, run};
 use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel};
@@ -612,4 +615,40 @@ fn bytes_have_a_rate_where_frames_have_no_meaning() {
         ends.upstream.write_all(&vec![7; 10_001]).await.unwrap();
         assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Rate);
     });
+}
+
+#[test]
+fn the_kernel_gives_up_who_is_asked_no_sooner_than_bowline_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(LocalSet::new().run_until(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut legs = Vec::new();
+        for _ in 0..2 {
+            let far = TcpStream::connect(address).await.unwrap();
+            legs.push((listener.accept().await.unwrap().0, far));
+        }
+        let [(client, mut client_far), (upstream, _upstream_far)] = legs.try_into().unwrap();
+        let patience = |stream: &TcpStream| SockRef::from(stream).tcp_user_timeout().unwrap();
+        let duplicate = |stream: &TcpStream| {
+            let copy = SockRef::from(stream).try_clone().unwrap();
+            move || copy.tcp_user_timeout().unwrap()
+        };
+        let (asked, quiet) = (duplicate(&client), duplicate(&upstream));
+        assert_eq!(patience(&client), None);
+        let short = Pulse { interval: Duration::from_millis(5), timeout: Duration::from_secs(9) };
+        let pulses = Pulses { client: Some(short), upstream: None };
+        let tunnel = Tunnel::new(
+            Leg { stream: client, read_ahead: Vec::new() },
+            Leg { stream: upstream, read_ahead: Vec::new() },
+            Arc::new(Limits { pulses, ..FRAMES }),
+            Extensions::None,
+            Rc::new(Roster::default()).enter(),
+            (),
+        );
+        tokio::task::spawn_local(tunnel);
+        client_far.read_exact(&mut [0; 10]).await.unwrap();
+        // The write bound is the longer one here.
+        assert_eq!((asked(), quiet()), (Some(Duration::from_secs(60)), None));
+    }));
 }

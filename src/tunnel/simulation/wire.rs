@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -117,6 +118,8 @@ impl Wire {
 
 impl Stream for Wire {
     const DROP_IS_FIN: bool = true;
+
+    fn give_up_after(&self, _: Duration) {}
 }
 
 impl AsyncRead for Wire {
