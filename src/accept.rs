@@ -3,8 +3,10 @@
 mod admission;
 mod backoff;
 mod bind;
+mod live_listener;
 pub mod tls;
 mod worker_thread;
 
 pub use self::bind::{BindError, Bound};
-pub use self::worker_thread::{Fleet, TlsAcceptorHandle, WorkerListener};
+pub use self::live_listener::{LiveListener, Settings, TlsAcceptorHandle};
+pub use self::worker_thread::{Fleet, WorkerListener};

@@ -1,10 +1,11 @@
 //! The admin plane: /metrics, /healthz and /readyz on a listener of its own, for operators and their
-//! scrapers. It changes nothing, asks nobody for a password, and refuses whatever a browser could
+//! scrapers. It only reads the configuration again, asks nobody for a password, and refuses whatever a browser could
 //! have been talked into sending. Run it apart from the workers: a scrape of a large table takes
 //! milliseconds that tunnels should not wait.
 
 mod answer;
 mod guard;
+mod reload;
 
 use std::convert::Infallible;
 use std::io;
@@ -17,10 +18,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub use self::reload::ReloadOrder;
 use crate::telemetry::Metrics;
 
 /// For a whole request head, and between requests (hyper's timer runs while idle too). A scraper that
@@ -44,6 +46,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// Whether /readyz says ready: true once listeners are open, false from the start of a drain.
     pub ready: Arc<AtomicBool>,
+    /// Where reloads are asked for.
+    pub reloads: mpsc::Sender<ReloadOrder>,
 }
 
 /// Serves the admin plane on `listener` until `shutdown` is done, then gives answers under way one
@@ -105,8 +109,8 @@ async fn connection(
     mut stopping: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request| {
-        let answer = answer::answer(&request, &state);
-        async move { Ok::<_, Infallible>(answer) }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer::answer(&request, &state).await) }
     });
     let connection = http1::Builder::new()
         // Without a timer hyper skips its header timeout.
@@ -141,7 +145,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let state = AdminState { metrics: Metrics::new(1), ready: Arc::default() };
+        let (metrics, (reloads, _)) = (Metrics::new(1), mpsc::channel(1));
+        let state = AdminState { metrics, ready: Arc::default(), reloads };
         let (_stop, stopping) = watch::channel(false);
         silent.write_all(b"GET /healthz HT").await.unwrap();
         connection(stream, Arc::new(state), Duration::from_millis(20), stopping).await;

@@ -3,10 +3,13 @@
 
 mod check;
 mod completions;
+mod diff;
 mod explain;
 mod load;
+mod reload;
 mod run;
 mod schema;
+mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -39,6 +42,15 @@ enum Command {
         #[arg(default_value = "config.yaml")]
         file: PathBuf,
     },
+    /// Tell what NEW would change where OLD is in force; exit 0 when nothing, else 1
+    Diff {
+        /// The configuration in force
+        old: PathBuf,
+        /// The other one
+        new: PathBuf,
+    },
+    /// Have a running Bowline read its configuration again
+    Reload(ReloadArgs),
     /// Tell which listener, route and upstream a request would meet, without sending it
     Explain(ExplainArgs),
     /// Print the JSON Schema of the configuration
@@ -68,6 +80,19 @@ struct RunArgs {
 }
 
 #[derive(Args, Debug)]
+struct ReloadArgs {
+    /// The configuration that it runs with, which says where its admin listener is [default: config.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its admin listener
+    #[arg(short, long, value_name = "ADDR", conflicts_with = "config")]
+    admin: Option<std::net::SocketAddr>,
+    /// Only tell what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args, Debug)]
 struct ExplainArgs {
     /// The configuration
     file: PathBuf,
@@ -93,6 +118,11 @@ impl CommandError {
         Self { message: message.to_string(), code: 64 }
     }
 
+    /// Not an error, but not nothing either, as diff(1) has it.
+    fn differs() -> Self {
+        Self { message: String::new(), code: 1 }
+    }
+
     /// Something outside is in the way: a port, a permission (EX_UNAVAILABLE).
     fn unavailable(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 69 }
@@ -113,6 +143,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
         Command::Check { file } => check::check(&file),
+        Command::Diff { old, new } => diff::diff(&old, &new),
+        Command::Reload(args) => reload::reload(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema { markdown } => schema::print(markdown),
         Command::Completions { shell } => completions::print(shell, &mut Cli::command()),
@@ -121,7 +153,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError { message, code }) => {
             // `eprintln!` panics when nobody reads stderr any more.
-            writeln!(std::io::stderr(), "{}", message.trim_end()).ok();
+            if !message.is_empty() {
+                writeln!(std::io::stderr(), "{}", message.trim_end()).ok();
+            }
             ExitCode::from(code)
         }
     }

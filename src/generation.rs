@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::plan::{self, Plan};
-use crate::telemetry::{Metrics, RouteShard, Sharded};
+use crate::telemetry::{InUse, Metrics, RouteShard, Sharded};
 use crate::tunnel::{self, Pulses, Rules};
 use crate::upstream::{Registry, Upstream};
 
@@ -17,6 +17,7 @@ pub struct Generation {
     pub upstreams: Vec<Arc<Upstream>>,
     /// By route id.
     pub routes: Vec<Arc<LiveRoute>>,
+    _in_use: InUse,
 }
 
 /// What of a route outlives its plan.
@@ -50,7 +51,7 @@ impl Generation {
                 })
             })
             .collect();
-        Self { plan, upstreams, routes }
+        Self { plan, upstreams, routes, _in_use: metrics.reloads().begin() }
     }
 
     /// Everything about the route that takes a request.

@@ -26,6 +26,7 @@ pub mod exchange;
 mod fields;
 pub mod generation;
 pub mod plan;
+pub mod reload;
 pub mod server;
 pub mod telemetry;
 pub mod tunnel;

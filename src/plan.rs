@@ -1,6 +1,7 @@
 //! What a configuration means: resolved, checked, immutable. Every mistake is found in one pass
 //! and told with its place; nothing here opens a socket or reads a file.
 
+mod difference;
 mod drain;
 mod endpoint;
 mod listener;
@@ -20,6 +21,7 @@ use http::HeaderValue;
 use crate::config::{self, At, Config, Mistakes};
 use crate::fields::is_token;
 
+pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
@@ -32,6 +34,8 @@ pub use self::websocket::{Pulse, Rate, WebSocket};
 /// One whole, checked configuration. Requests hold the one they began with.
 #[derive(Debug)]
 pub struct Plan {
+    /// What was written, to tell what a reload changes.
+    pub written: Box<Config>,
     /// Where to listen, in file order.
     pub listeners: Vec<Listener>,
     /// Which request goes where.
@@ -87,6 +91,7 @@ impl Plan {
             log_format: config.log.format.unwrap_or_default(),
             access_log: config.log.access.is_none_or(|access| access.0),
             upstreams,
+            written: Box::new(config.clone()),
         }
     }
 

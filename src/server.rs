@@ -3,21 +3,23 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::accept::{BindError, Bound, Fleet, WorkerListener, tls};
-use crate::admin::{self, AdminState};
-use crate::config::Mistakes;
+use crate::accept::{Bound, Fleet, LiveListener, Settings, WorkerListener};
+use crate::admin::{self, AdminState, ReloadOrder};
 use crate::drain::Phase;
 use crate::generation::Generation;
-use crate::plan::{Endpoint, Plan, Target};
+use crate::plan::Plan;
+pub use crate::reload::StartError;
+use crate::reload::{self, Builtins, Reloader, Running};
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
@@ -28,27 +30,17 @@ const CUT: Duration = Duration::from_secs(2);
 /// A server that is bound and not yet serving.
 #[derive(Debug)]
 pub struct Server {
-    bound: Vec<Bound>,
-    tls: Vec<Option<crate::accept::TlsAcceptorHandle>>,
+    listeners: Vec<(Arc<LiveListener>, Vec<TcpListener>)>,
     admin: Option<Bound>,
-    builtins: Vec<BuiltinServer>,
+    builtins: Builtins,
+    to_run: Vec<BuiltinServer>,
     generation: Generation,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-}
-
-/// Why a server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A certificate or key is wrong.
-    #[error("{0}")]
-    Certificates(Mistakes),
-    /// A resource of the system ran out.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
+    reloader: Reloader,
+    reloads: mpsc::Receiver<reload::Request>,
+    to_reload: mpsc::Sender<ReloadOrder>,
+    reload_orders: Option<mpsc::Receiver<ReloadOrder>>,
 }
 
 impl Server {
@@ -59,33 +51,36 @@ impl Server {
     pub fn bind(mut plan: Plan) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
-        let mut mistakes = Mistakes::new("tls");
-        let mut acceptor =
-            |tls| tls::load(tls, &mut mistakes).map(crate::accept::TlsAcceptorHandle);
-        let tls =
-            plan.listeners.iter().map(|one| one.tls.as_ref().and_then(&mut acceptor)).collect();
-        if !mistakes.is_empty() {
-            return Err(StartError::Certificates(mistakes));
-        }
-        let bound = plan.listeners.iter().map(|one| Bound::new(one.address, plan.workers));
-        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        let tls = reload::acceptors(&plan)?;
+        let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
+            let settings = Settings { plan: plan_of_it.clone(), tls };
+            reload::listener(settings, plan.workers)
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = plan.admin.map(|address| Bound::new(address, 1)).transpose()?;
-        let mut builtins = Vec::new();
-        for upstream in &mut plan.upstreams {
-            let Some(kind) = upstream.builtin else { continue };
-            let server = BuiltinServer::bind(kind)?;
-            let address = server.address()?;
-            let label = address.to_string();
-            upstream.endpoints = vec![Endpoint { label, target: Target::Address(address) }];
-            builtins.push(server);
-        }
+        let mut builtins = Builtins::default();
+        let to_run = builtins.settle(&mut plan)?;
         let generation = Generation::new(plan, &registry, &metrics);
-        Ok(Self { bound, tls, admin, builtins, generation, registry, metrics })
+        let (reloader, reloads) = Reloader::new();
+        let (to_reload, reload_orders) = mpsc::channel(1);
+        Ok(Self {
+            listeners,
+            admin,
+            builtins,
+            to_run,
+            generation,
+            registry,
+            metrics,
+            reloader,
+            reloads,
+            to_reload,
+            reload_orders: Some(reload_orders),
+        })
     }
 
     /// Where clients are served, in the order of the plan's listeners.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|bound| bound.address).collect()
+        self.listeners.iter().map(|(live, _)| live.address).collect()
     }
 
     /// Where /metrics is, if anywhere.
@@ -98,6 +93,17 @@ impl Server {
         &self.metrics
     }
 
+    /// The way to give it another plan while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// The reloads that are asked for at the admin listener: whoever knows where the configuration is
+    /// takes them, reads it, and goes to [`Server::reloader`]. Empty the second time.
+    pub fn take_reload_orders(&mut self) -> Option<mpsc::Receiver<ReloadOrder>> {
+        self.reload_orders.take()
+    }
+
     /// Serves until `stop` resolves, then drains: no new connection, requests finish, tunnels end
     /// by the plan's `drain` deadline, or at once when `now` resolves.
     ///
@@ -108,32 +114,47 @@ impl Server {
         stop: impl Future<Output = ()>,
         now: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let drain = self.generation.plan.drain.timeout;
         let (phase, phases) = watch::channel(Phase::Serving);
         let ready = Arc::new(AtomicBool::new(true));
-        let listeners = self.worker_listeners();
-        let Self { admin, builtins, generation, registry, metrics, .. } = self;
-        metrics.endpoints(Box::new(move || registry.gauges()));
-        for builtin in builtins {
+        let (listeners, workers) = self.deal();
+        let Self { admin, builtins, to_run, generation, registry, metrics, .. } = self;
+        let (mut reloads, to_reload) = (self.reloads, self.to_reload);
+        // Nobody took them: nobody can reload.
+        drop(self.reload_orders);
+        let gauges = Arc::clone(&registry);
+        metrics.endpoints(Box::new(move || gauges.gauges()));
+        for builtin in to_run {
             tokio::spawn(builtin.serve());
         }
         let (end_admin, admin_ended) = tokio::sync::oneshot::channel::<()>();
         if let Some(socket) = admin.and_then(|bound| bound.sockets.into_iter().next()) {
             let listener = tokio::net::TcpListener::from_std(socket)?;
-            let state =
-                Arc::new(AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) });
+            let state = Arc::new(AdminState {
+                metrics: Arc::clone(&metrics),
+                ready: Arc::clone(&ready),
+                reloads: to_reload,
+            });
             tokio::spawn(admin::serve(listener, state, async {
                 // Either way the process is at its end.
                 drop(admin_ended.await);
             }));
         }
-        let plan = Arc::new(ArcSwap::from_pointee(generation));
-        let fleet = Fleet::start(listeners, &plan, &metrics, &phases)?;
-        stop.await;
+        let current = Arc::new(ArcSwap::from_pointee(generation));
+        let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
+        let mut running = Running { fleet, current, listeners, builtins, registry, metrics };
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(request) = reloads.recv() => running.obey(request),
+            }
+        }
+        drop(reloads);
+        let drain = running.current.load().plan.drain.timeout;
         tracing::info!(deadline = ?drain, "draining: no new connections, waiting for requests and tunnels");
         ready.store(false, Ordering::Relaxed);
         phase.send_replace(Phase::Draining);
-        let mut ended = Box::pin(fleet.ended());
+        let mut ended = Box::pin(running.fleet.ended());
         tokio::select! {
             () = &mut ended => {
                 tracing::info!("drained");
@@ -150,23 +171,15 @@ impl Server {
     }
 
     /// Deals the sockets out: each worker gets its own of every listener.
-    fn worker_listeners(&mut self) -> Vec<Vec<WorkerListener>> {
-        let plan = &self.generation.plan;
+    fn deal(&mut self) -> (Vec<Arc<LiveListener>>, Vec<Vec<WorkerListener>>) {
         let mut workers: Vec<Vec<WorkerListener>> = Vec::new();
-        workers.resize_with(plan.workers, Vec::new);
-        let bound = std::mem::take(&mut self.bound);
-        for ((listener, bound), tls) in plan.listeners.iter().zip(bound).zip(&self.tls) {
-            let shared = Arc::new(listener.clone());
-            let places = listener.limits.connections.map(|most| Arc::new(Semaphore::new(most)));
-            for (worker, socket) in workers.iter_mut().zip(bound.sockets) {
-                worker.push(WorkerListener {
-                    plan: Arc::clone(&shared),
-                    socket,
-                    tls: tls.clone(),
-                    places: places.clone(),
-                });
+        workers.resize_with(self.generation.plan.workers, Vec::new);
+        let dealt = std::mem::take(&mut self.listeners).into_iter().map(|(live, sockets)| {
+            for (worker, socket) in workers.iter_mut().zip(sockets) {
+                worker.push(WorkerListener { live: Arc::clone(&live), socket });
             }
-        }
-        workers
+            live
+        });
+        (dealt.collect(), workers)
     }
 }

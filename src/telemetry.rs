@@ -8,6 +8,7 @@ mod exposition;
 pub mod logs;
 mod metrics;
 mod process;
+mod reloads;
 mod route;
 mod shard;
 mod upstream;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
 pub use metrics::{EndpointGauge, EndpointSource, Metrics};
+pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};
 pub use shard::Sharded;
 pub use upstream::UpstreamShard;

@@ -28,7 +28,10 @@ impl Plane {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, ready) = (Metrics::new(2), Arc::new(AtomicBool::new(true)));
-        let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
+        // Nobody takes them.
+        let (reloads, _) = tokio::sync::mpsc::channel(1);
+        let (of_it, when) = (Arc::clone(&metrics), Arc::clone(&ready));
+        let state = AdminState { metrics: of_it, ready: when, reloads };
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(listener, Arc::new(state), async {
             let _stopped = stopped.await;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields"]),
@@ -44,11 +44,13 @@ const ARROWS: [(&str, &[&str]); 17] = [
         &["config", "drain", "exchange", "generation", "plan", "telemetry", "tunnel", "upstream"],
     ),
     ("admin", &["telemetry"]),
+    // Sees everything that a plan decides on.
+    ("reload", &["accept", "config", "generation", "plan", "telemetry", "upstream"]),
     (
         "server",
-        &["accept", "admin", "config", "drain", "generation", "plan", "telemetry", "upstream"],
+        &["accept", "admin", "drain", "generation", "plan", "reload", "telemetry", "upstream"],
     ),
-    ("cli", &["accept", "config", "exchange", "plan", "server", "telemetry"]),
+    ("cli", &["accept", "config", "exchange", "plan", "reload", "server", "telemetry"]),
     ("main", &["cli"]),
     // The program's alone.
     ("allocator", &[]),

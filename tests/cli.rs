@@ -539,7 +539,7 @@ fn help_reads_well() {
     let folder = Folder::new();
     let help = bowline(&folder, &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
-    let first: Vec<&str> = help.out.lines().take(12).collect();
+    let first: Vec<&str> = help.out.lines().take(14).collect();
     assert_eq!(
         first,
         [
@@ -551,13 +551,15 @@ fn help_reads_well() {
             "Commands:",
             "  run          Serve (also without a command)",
             "  check        Read a configuration and name every mistake in it; exit 0 or 64",
+            "  diff         Tell what NEW would change where OLD is in force; exit 0 when nothing, else 1",
+            "  reload       Have a running Bowline read its configuration again",
             "  explain      Tell which listener, route and upstream a request would meet, without sending it",
             "  schema       Print the JSON Schema of the configuration",
             "  completions  Print a completion script for a shell",
             "  help         Print this message or the help of the given subcommand(s)",
         ]
     );
-    for command in ["run", "check", "explain", "schema", "completions"] {
+    for command in ["run", "check", "diff", "reload", "explain", "schema", "completions"] {
         let help = bowline(&folder, &[command, "--help"]);
         assert_eq!((help.code, help.err.as_str()), (0, ""));
         let usage = format!("Usage: bowline {command}");

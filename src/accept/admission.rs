@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use super::live_listener::Place;
 use crate::exchange::Worker;
 
 /// How many connections and tunnels each worker holds; read by all, written by its owner.
@@ -18,22 +17,18 @@ pub(super) struct Loads(Box<[AtomicUsize]>);
 pub(super) struct Admission {
     worker: Rc<Worker>,
     loads: Arc<Loads>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 impl Admission {
-    /// Counts a client in. `permit` is its place under the listener's limit.
-    pub(super) fn new(
-        worker: Rc<Worker>,
-        loads: Arc<Loads>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    /// Counts a client in. `place` is the one that it has under the listener's limit.
+    pub(super) fn new(worker: Rc<Worker>, loads: Arc<Loads>, place: Place) -> Self {
         worker.counters().accepted.inc();
         worker.enter();
         if let Some(load) = loads.0.get(worker.id) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        Self { worker, loads, _permit: permit }
+        Self { worker, loads, _place: place }
     }
 }
 

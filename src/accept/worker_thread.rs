@@ -13,17 +13,16 @@ use arc_swap::ArcSwap;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
+use super::live_listener::{LiveListener, Place, Settings};
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
-use crate::plan::Listener;
 use crate::telemetry::Metrics;
 use crate::tunnel::{Pace, Stream};
 
@@ -37,43 +36,31 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// After the cut, tunnels get this long to say goodbye to their sockets.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A listener as one worker sees it.
+/// A listener as one worker gets it.
 #[derive(Debug)]
 pub struct WorkerListener {
-    /// What was planned.
-    pub plan: Arc<Listener>,
+    /// What all workers share.
+    pub live: Arc<LiveListener>,
     /// This worker's socket.
     pub socket: StdListener,
-    /// The listener's TLS.
-    pub tls: Option<TlsAcceptorHandle>,
-    /// Places for connections, shared by all workers.
-    pub places: Option<Arc<Semaphore>>,
-}
-
-/// A [`TlsAcceptor`] that can be shown.
-#[derive(Clone)]
-pub struct TlsAcceptorHandle(pub TlsAcceptor);
-
-impl std::fmt::Debug for TlsAcceptorHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsAcceptor")
-    }
 }
 
 /// All workers.
 #[derive(Debug)]
 pub struct Fleet {
     threads: Vec<JoinHandle<()>>,
+    inboxes: Vec<mpsc::UnboundedSender<Delivery>>,
     /// Closed when the last worker has ended.
     ended: mpsc::Receiver<()>,
 }
 
-/// A [`WorkerListener`] apart from its socket, which ends with the accept loop.
+/// What comes to a worker from outside.
 #[derive(Debug)]
-struct Listening {
-    plan: Arc<Listener>,
-    tls: Option<TlsAcceptorHandle>,
-    places: Option<Arc<Semaphore>>,
+enum Delivery {
+    /// A fresh connection that another worker passes on.
+    Connection(Passed),
+    /// A listener that a reload has opened.
+    Listener(WorkerListener),
 }
 
 /// A fresh connection that one worker passes to another.
@@ -81,8 +68,8 @@ struct Listening {
 struct Passed {
     stream: StdStream,
     peer: SocketAddr,
-    listener: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    listener: Arc<LiveListener>,
+    place: Place,
 }
 
 impl Fleet {
@@ -135,7 +122,16 @@ impl Fleet {
         }
         drop(started);
         starts.iter().collect::<io::Result<()>>()?;
-        Ok(Self { threads, ended })
+        Ok(Self { threads, inboxes: senders, ended })
+    }
+
+    /// Opens one more listener: a socket for each worker.
+    pub fn listen(&self, live: &Arc<LiveListener>, sockets: Vec<StdListener>) {
+        for (inbox, socket) in self.inboxes.iter().zip(sockets) {
+            let listener = WorkerListener { live: Arc::clone(live), socket };
+            // A worker that has ended needs none.
+            inbox.send(Delivery::Listener(listener)).ok();
+        }
     }
 
     /// Waits until every worker has ended, which they do some time after the phase has changed.
@@ -153,24 +149,18 @@ impl Fleet {
 struct WorkerThread {
     worker: Rc<Worker>,
     loads: Arc<Loads>,
-    peers: Vec<mpsc::UnboundedSender<Passed>>,
+    peers: Vec<mpsc::UnboundedSender<Delivery>>,
     phase: watch::Receiver<Phase>,
 }
 
 impl WorkerThread {
-    async fn run(self, listeners: Vec<WorkerListener>, mut inbox: mpsc::UnboundedReceiver<Passed>) {
-        let (sockets, listeners): (Vec<_>, Vec<_>) = listeners
-            .into_iter()
-            .map(|WorkerListener { plan, socket, tls, places }| {
-                (socket, Listening { plan, tls, places })
-            })
-            .unzip();
-        let listeners: Rc<[Listening]> = listeners.into();
-        for (index, socket) in sockets.into_iter().enumerate() {
-            let (this, listeners) = (self.clone(), Rc::clone(&listeners));
-            tokio::task::spawn_local(async move {
-                this.accept_loop(socket, &listeners, index).await;
-            });
+    async fn run(
+        self,
+        listeners: Vec<WorkerListener>,
+        mut inbox: mpsc::UnboundedReceiver<Delivery>,
+    ) {
+        for listener in listeners {
+            self.listen(listener);
         }
         let mut phase = self.phase.clone();
         let mut sweep = interval(SWEEP);
@@ -179,7 +169,8 @@ impl WorkerThread {
                 () = drain::begun(&mut phase) => break,
                 _ = sweep.tick() => self.worker.sweep(),
                 passed = inbox.recv() => match passed {
-                    Some(passed) => self.take_over(&listeners, passed),
+                    Some(Delivery::Connection(passed)) => self.take_over(passed),
+                    Some(Delivery::Listener(listener)) => self.listen(listener),
                     None => break,
                 },
             }
@@ -187,8 +178,11 @@ impl WorkerThread {
         self.worker.begin_drain();
         // What was passed just before the drain is a client like any other.
         inbox.close();
-        while let Some(passed) = inbox.recv().await {
-            self.take_over(&listeners, passed);
+        while let Some(delivery) = inbox.recv().await {
+            match delivery {
+                Delivery::Connection(passed) => self.take_over(passed),
+                Delivery::Listener(_) => {}
+            }
         }
         self.worker.close_idle();
         let drain = self.worker.generation().plan.drain;
@@ -208,64 +202,57 @@ impl WorkerThread {
         }
     }
 
-    fn take_over(&self, listeners: &Rc<[Listening]>, passed: Passed) {
-        let Passed { stream, peer, listener, permit } = passed;
+    fn listen(&self, listener: WorkerListener) {
+        let this = self.clone();
+        tokio::task::spawn_local(async move { this.accept_loop(listener).await });
+    }
+
+    fn take_over(&self, passed: Passed) {
+        let Passed { stream, peer, listener, place } = passed;
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.admit(listeners, listener, stream, peer, permit),
+            Ok(stream) => self.admit(&listener, stream, peer, place),
             Err(error) => tracing::warn!(%error, "a connection was lost between two workers"),
         }
     }
 
-    /// Accepts until the drain begins, and then closes the socket: who comes now is refused and
-    /// never waits in a queue that nobody reads.
-    async fn accept_loop(&self, socket: StdListener, listeners: &Rc<[Listening]>, index: usize) {
-        let Some(listener) = listeners.get(index) else { return };
+    /// Accepts until the drain begins or the listener is removed, and then closes the socket: who
+    /// comes now is refused and never waits in a queue that nobody reads.
+    async fn accept_loop(&self, WorkerListener { live, socket }: WorkerListener) {
         let socket = match TcpListener::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::error!(listener = listener.plan.name, %error, "cannot accept");
+                tracing::error!(listener = live.settings().plan.name, %error, "cannot accept");
                 return;
             }
         };
         let mut phase = self.phase.clone();
         tokio::select! {
             () = drain::begun(&mut phase) => {}
-            () = self.accept_from(&socket, listener, listeners, index) => {}
+            () = live.closed() => {}
+            () = self.accept_from(&socket, &live) => {}
         }
     }
 
-    async fn accept_from(
-        &self,
-        socket: &TcpListener,
-        listener: &Listening,
-        listeners: &Rc<[Listening]>,
-        index: usize,
-    ) {
+    async fn accept_from(&self, socket: &TcpListener, live: &Arc<LiveListener>) {
         let mut backoff = Backoff::default();
         let mut told: Option<Instant> = None;
         loop {
             match socket.accept().await {
                 Ok((stream, peer)) => {
                     backoff.reset();
-                    let permit = match &listener.places {
-                        // Asked for after the accept: idle workers must not hold places.
-                        Some(places) => match Arc::clone(places).try_acquire_owned() {
-                            Ok(permit) => Some(permit),
-                            Err(_) => {
-                                self.over_limit(listener, &mut told);
-                                continue;
-                            }
-                        },
-                        None => None,
-                    };
-                    self.place(listeners, index, stream, peer, permit);
+                    let most = live.settings().plan.limits.connections;
+                    // Asked for after the accept: idle workers must not hold places.
+                    match live.enter(most) {
+                        Some(place) => self.place(live, stream, peer, place),
+                        None => self.over_limit(live, &mut told),
+                    }
                 }
                 Err(error) => {
                     self.worker.counters().accept_errors.inc();
                     let Some(pause) = backoff.after(&error) else { continue };
                     if once_a_second(&mut told) {
                         tracing::error!(
-                            listener = listener.plan.name, %error,
+                            listener = live.settings().plan.name, %error,
                             "cannot accept; will go on trying (out of descriptors? raise `ulimit -n`)"
                         );
                     }
@@ -276,62 +263,50 @@ impl WorkerThread {
     }
 
     /// Counts and tells a connection that is closed because `limits.connections` are open.
-    fn over_limit(&self, listener: &Listening, told: &mut Option<Instant>) {
+    fn over_limit(&self, live: &LiveListener, told: &mut Option<Instant>) {
         self.worker.counters().over_limit.inc();
         if once_a_second(told) {
             tracing::warn!(
-                listener = listener.plan.name,
+                listener = live.settings().plan.name,
                 "as many connections as `limits.connections` allows: closing new ones"
             );
         }
     }
 
     /// Keeps a fresh connection, or passes it to a worker that has far fewer.
-    fn place(
-        &self,
-        listeners: &Rc<[Listening]>,
-        index: usize,
-        stream: TcpStream,
-        peer: SocketAddr,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
+    fn place(&self, live: &Arc<LiveListener>, stream: TcpStream, peer: SocketAddr, place: Place) {
         let relief = self.loads.relief(self.worker.id).and_then(|id| self.peers.get(id));
         let Some(relief) = relief else {
-            return self.admit(listeners, index, stream, peer, permit);
+            return self.admit(live, stream, peer, place);
         };
         match stream.into_std() {
             Ok(stream) => {
                 self.worker.counters().handed_over.inc();
-                let passed = Passed { stream, peer, listener: index, permit };
-                if let Err(refused) = relief.send(passed) {
-                    self.take_over(listeners, refused.0);
+                let passed = Passed { stream, peer, listener: Arc::clone(live), place };
+                if let Err(mpsc::error::SendError(Delivery::Connection(passed))) =
+                    relief.send(Delivery::Connection(passed))
+                {
+                    self.take_over(passed);
                 }
             }
             Err(error) => tracing::warn!(%error, "a connection was lost between two workers"),
         }
     }
 
-    fn admit(
-        &self,
-        listeners: &Rc<[Listening]>,
-        index: usize,
-        stream: TcpStream,
-        peer: SocketAddr,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
-        let Some(listener) = listeners.get(index) else { return };
+    fn admit(&self, live: &LiveListener, stream: TcpStream, peer: SocketAddr, place: Place) {
         let admission =
-            Box::new(Admission::new(Rc::clone(&self.worker), Arc::clone(&self.loads), permit));
-        let plan = &listener.plan;
+            Box::new(Admission::new(Rc::clone(&self.worker), Arc::clone(&self.loads), place));
+        let settings = live.settings();
+        let Settings { plan, tls } = &**settings;
         let arrival = Arrival {
             peer,
-            tls: listener.tls.is_some(),
+            tls: tls.is_some(),
             server_name: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
         let worker = Rc::clone(&self.worker);
-        match (&listener.tls, &plan.tls) {
+        match (tls, &plan.tls) {
             (Some(acceptor), Some(tls)) => {
                 let accept = acceptor.0.accept(stream);
                 let (within, refuse) = (tls.handshake_timeout, tls.refuse_host_mismatch);

@@ -9,27 +9,40 @@ use http_body_util::Full;
 use hyper::{Request, Response};
 use prometheus::TEXT_FORMAT;
 
-use super::{AdminState, guard};
+use super::{AdminState, guard, reload};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 const INDEX: &str = "Bowline\n\n\
     /metrics  counters in the Prometheus text format\n\
     /healthz  200 while the process lives\n\
-    /readyz   200 while it takes new work, 503 while it drains\n";
+    /readyz   200 while it takes new work, 503 while it drains\n\
+    /reload   POST: read the configuration again; with ?dry_run only tell what would change\n";
 
 /// Answers one request; its body, if any, is not read. hyper leaves the body out for HEAD.
-pub(super) fn answer<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
+pub(super) async fn answer<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
     if let Err((status, reason)) = guard::check(request) {
-        return text(status, PLAIN, format!("{reason}\n"));
+        return plain(status, format!("{reason}\n"));
     }
+    if reload::is_reload(request) {
+        return reload::reload(request.uri().query(), &state.reloads).await;
+    }
+    page(request, state)
+}
+
+/// What there is to read.
+fn page<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz") {
-        return text(StatusCode::NOT_FOUND, PLAIN, "no such page\n");
+    if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/reload") {
+        return plain(StatusCode::NOT_FOUND, "no such page\n");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD only\n");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let (allowed, said) = match path {
+        "/reload" => ("POST", "POST only\n"),
+        _ => ("GET, HEAD", "GET or HEAD only\n"),
+    };
+    if path == "/reload" || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, said);
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         return answer;
     }
     match path {
@@ -39,6 +52,10 @@ pub(super) fn answer<B>(request: &Request<B>, state: &AdminState) -> Response<Fu
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
         _ => text(StatusCode::OK, PLAIN, INDEX),
     }
+}
+
+pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    text(status, PLAIN, body)
 }
 
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

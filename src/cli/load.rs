@@ -1,5 +1,6 @@
 //! From a file to a plan, with every mistake on the way.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::CommandError;
@@ -15,6 +16,16 @@ pub(super) fn plan(file: &Path) -> Result<Plan, CommandError> {
     let (config, mistakes) = config::read(file).map_err(CommandError::usage)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     build(&config, folder, mistakes)
+}
+
+/// Where the admin listener is that `file` asks for.
+///
+/// # Errors
+/// Every mistake in it.
+pub(super) fn admin(file: &Path) -> Result<Option<SocketAddr>, CommandError> {
+    let (config, mut mistakes) = config::read(file).map_err(CommandError::usage)?;
+    let plan = Plan::build(&config, file.parent().unwrap_or(Path::new("")), &mut mistakes);
+    mistakes.into_result(plan.admin).map_err(CommandError::usage)
 }
 
 /// Plans `config`; files that it names are relative to `folder`.

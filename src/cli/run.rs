@@ -1,18 +1,22 @@
-//! `bowline run`: plan, raise the descriptor limit, bind, serve, drain.
+//! `bowline run`: plan, raise the descriptor limit, bind, serve, reload, drain.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::watch::Watch;
 use super::{CommandError, RunArgs, load};
 use crate::config::{self, Config, Format, Mistakes};
 use crate::plan::Plan;
+use crate::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::telemetry::logs;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
-    let plan = plan(args)?;
+    let (plan, file) = plan(args)?;
     let level = plan.log_level.as_str();
     let _flush = logs::init(level, plan.log_format == Format::Json, plan.access_log);
     let limit = raise_descriptor_limit();
@@ -26,17 +30,16 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(serve(server, limit)))
+        .and_then(|runtime| runtime.block_on(serve(server, limit, file)))
         .map_err(|error| CommandError::unavailable(format!("bowline: {error}")))
 }
 
-fn plan(args: &RunArgs) -> Result<Plan, CommandError> {
+/// The plan, and the file that it can be read from again.
+fn plan(args: &RunArgs) -> Result<(Plan, Option<PathBuf>), CommandError> {
     if let Some(listen) = &args.listen {
-        return load::build(
-            &without_file(listen, &args.upstream),
-            Path::new(""),
-            Mistakes::new("command line"),
-        );
+        let config = without_file(listen, &args.upstream);
+        let plan = load::build(&config, Path::new(""), Mistakes::new("command line"))?;
+        return Ok((plan, None));
     }
     let default = Path::new("config.yaml");
     if args.config.is_none() && !default.exists() {
@@ -44,7 +47,8 @@ fn plan(args: &RunArgs) -> Result<Plan, CommandError> {
             "bowline: there is no config.yaml here: give --config FILE, or --listen ADDR --upstream URL",
         ));
     }
-    load::plan(args.config.as_deref().unwrap_or(default))
+    let file = args.config.as_deref().unwrap_or(default);
+    Ok((load::plan(file)?, Some(file.to_owned())))
 }
 
 /// What `--listen` and `--upstream` would be as a file.
@@ -76,10 +80,14 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-async fn serve(server: Server, limit: Option<u64>) -> std::io::Result<()> {
+async fn serve(
+    mut server: Server,
+    limit: Option<u64>,
+    file: Option<PathBuf>,
+) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let hangup = signal(SignalKind::hangup())?;
     for address in server.addresses() {
         tracing::info!(%address, "listening");
     }
@@ -101,10 +109,6 @@ async fn serve(server: Server, limit: Option<u64>) -> std::io::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
-                _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP ignored: a running Bowline cannot reload its configuration yet; restart it");
-                    continue;
-                }
             }
             if told {
                 again.notify_one()
@@ -114,8 +118,69 @@ async fn serve(server: Server, limit: Option<u64>) -> std::io::Result<()> {
             told = true;
         }
     };
+    let reloading = reload_for_ever(&mut server, file, hangup);
     tokio::select! {
         result = server.run(stopping.notified(), again.notified()) => result,
         () = signals => Ok(()),
+        () = reloading => Ok(()),
     }
+}
+
+/// Reads the configuration again whenever it is asked for: by SIGHUP, at the admin listener, or by a
+/// change of the file. Never done.
+fn reload_for_ever(
+    server: &mut Server,
+    file: Option<PathBuf>,
+    mut hangup: Signal,
+) -> impl Future<Output = ()> + use<> {
+    let (reloader, metrics) = (server.reloader(), Arc::clone(server.metrics()));
+    let orders = if file.is_some() { server.take_reload_orders() } else { None };
+    async move {
+        let (Some(file), Some(mut orders)) = (file, orders) else {
+            loop {
+                hangup.recv().await;
+                tracing::warn!("SIGHUP: there is no file to read again");
+            }
+        };
+        let mut watch = Watch::new(&file);
+        loop {
+            let order = tokio::select! {
+                _ = hangup.recv() => None,
+                () = watch.changed() => None,
+                Some(order) = orders.recv() => Some(order),
+            };
+            let dry_run = order.as_ref().is_some_and(|order| order.dry_run);
+            let outcome = reload(&reloader, &file, dry_run).await;
+            watch.know();
+            if !dry_run {
+                metrics.reloads().note(outcome.is_ok());
+                match &outcome {
+                    Ok(report) => {
+                        tracing::info!(changes = report.trim_end(), "configuration reloaded")
+                    }
+                    Err(mistakes) => tracing::error!(
+                        mistakes = mistakes.trim_end(),
+                        "configuration not reloaded: the one before it stays in force"
+                    ),
+                }
+            }
+            if let Some(order) = order {
+                order.answer.send(outcome).ok();
+            }
+        }
+    }
+}
+
+/// What has changed, or would; or every mistake.
+async fn reload(reloader: &Reloader, file: &Path, dry_run: bool) -> Result<String, String> {
+    let path = file.to_owned();
+    let planned = tokio::task::spawn_blocking(move || load::plan(&path)).await;
+    let plan = planned.map_err(|error| error.to_string())?.map_err(|error| error.message)?;
+    let report = if dry_run { reloader.preview(plan).await } else { reloader.reload(plan).await };
+    let report = report.map_err(|error| format!("{error}\n"))?;
+    Ok(if report.difference.is_empty() {
+        "nothing differs\n".to_owned()
+    } else {
+        report.difference.to_string()
+    })
 }

@@ -136,8 +136,10 @@ impl Worker {
         }
     }
 
-    /// Closes idle upstream connections that are over their time.
+    /// Closes idle upstream connections that are over their time, and lets go of a plan that is no
+    /// longer in force.
     pub fn sweep(&self) {
+        drop(self.generation());
         self.pool.sweep(Instant::now());
     }
 

@@ -11,7 +11,7 @@ use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
 use super::{
-    Counter, Histogram, RouteShard, Sharded, SizeHistogram, UpgradeOutcome, UpstreamShard,
+    Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, UpgradeOutcome, UpstreamShard,
     WorkerShard,
 };
 use crate::error::Failure;
@@ -58,6 +58,14 @@ families! {
     ACCEPT_ERRORS = counter("bowline_accept_errors_total", [],
         "Errors of accept itself, such as no free descriptor.");
     BUILD_INFO = gauge("bowline_build_info", ["version"], "Always 1; the version is in the label.");
+    CONFIG_GENERATIONS = gauge("bowline_config_generations", [],
+        "Configurations that something still uses: 1, but for a while after a reload.");
+    CONFIG_RELOADS = counter("bowline_config_reloads_total", ["result"],
+        "Reloads that took effect, or were refused.");
+    CONFIG_RELOAD_SUCCESS = gauge("bowline_config_reload_success", [],
+        "Whether the last reload took effect: 1, or 0 when the one before it is still in force.");
+    CONFIG_SINCE = gauge("bowline_config_since_seconds", [],
+        "Unix time at which the configuration in force took effect.");
     CONNECTIONS = gauge("bowline_connections", [], "Client connections open now, tunnels included.");
     DESCRIPTOR_LIMIT = gauge("bowline_descriptor_limit", [],
         "How many descriptors this process may open.");
@@ -153,6 +161,7 @@ impl Collector for Exposition {
         page.add(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
         page.add(&LOG_LINES_DROPPED, &[], super::logs::dropped_lines());
         page.add_unless_zero(&DESCRIPTOR_LIMIT, &[], self.tables.descriptor_limit());
+        reloads(&mut page, self.tables.reloads());
         workers(&mut page, self.tables.workers());
         for (name, shards) in self.tables.routes() {
             route(&mut page, &name, &shards);
@@ -180,6 +189,15 @@ fn process(page: &mut Page, process: &Process) {
             page.number(family, &[], number);
         }
     }
+}
+
+fn reloads(page: &mut Page, reloads: &Reloads) {
+    let (done, refused) = reloads.counts();
+    page.add(&CONFIG_RELOADS, &["done"], done);
+    page.add(&CONFIG_RELOADS, &["refused"], refused);
+    page.add(&CONFIG_RELOAD_SUCCESS, &[], reloads.last_done().into());
+    page.add(&CONFIG_SINCE, &[], reloads.since());
+    page.add(&CONFIG_GENERATIONS, &[], reloads.generations());
 }
 
 fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {

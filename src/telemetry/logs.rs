@@ -14,6 +14,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::access;
@@ -29,6 +30,12 @@ const OVERRIDES: [&str; 2] = ["BOWLINE_LOG", "RUST_LOG"];
 
 /// Set by the first `init`: what the two queues have lost.
 static LOST: OnceLock<[ErrorCounter; 2]> = OnceLock::new();
+
+/// Set by the first `init`: how its filters are changed.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Sets the level and the switch for access lines.
+type Change = Box<dyn Fn(&str, bool) + Send + Sync>;
 
 /// Writes out what is queued when dropped: keep it until the very end of `main`.
 #[derive(Debug)]
@@ -68,14 +75,24 @@ pub fn init(level: &str, json: bool, access: bool) -> LogGuard {
     let (diagnostics, diagnostics_queue) = queue(io::stderr(), "log");
     let (lines, lines_queue) = queue(io::stdout(), "access-log");
     let lost = [diagnostics.error_counter(), lines.error_counter()];
+    let (filter, diagnostic_filter) = reload::Layer::new(filter);
+    let (lines_filter, access_lines_filter) = reload::Layer::new(access_filter(access));
     let ours = tracing_subscriber::registry()
         .with(layer(diagnostics, json, colours(&io::stderr())).with_filter(filter))
-        .with(layer(lines, json, colours(&io::stdout())).with_filter(access_filter(access)))
+        .with(layer(lines, json, colours(&io::stdout())).with_filter(lines_filter))
         .try_init()
         .is_ok();
     if !ours {
         return LogGuard { queues: None };
     }
+    CHANGE.get_or_init(|| {
+        Box::new(move |level, access| {
+            // The handles fail only when the subscriber is gone.
+            drop(diagnostic_filter.reload(self::filter(level, |name| env::var(name).ok()).0));
+            drop(access_lines_filter.reload(access_filter(access)));
+            access::enable(access);
+        })
+    });
     // Empty until now, because only one subscriber is ever set.
     LOST.get_or_init(|| lost);
     access::enable(access);
@@ -83,6 +100,14 @@ pub fn init(level: &str, json: bool, access: bool) -> LogGuard {
         tracing::warn!("{mistake}");
     }
     LogGuard { queues: Some([diagnostics_queue, lines_queue]) }
+}
+
+/// Changes the level and the switch for access lines of what [`init`] has started; overrides in the
+/// environment stay stronger.
+pub fn change(level: &str, access: bool) {
+    if let Some(change) = CHANGE.get() {
+        change(level, access);
+    }
 }
 
 /// How many lines were lost to full queues since the start.

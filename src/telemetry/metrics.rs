@@ -11,7 +11,7 @@ use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
 use super::exposition::Exposition;
-use super::{RouteShard, Sharded, UpstreamShard, WorkerShard};
+use super::{Reloads, RouteShard, Sharded, UpstreamShard, WorkerShard};
 
 /// Live load of one endpoint, read from the leases at scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(super) struct Tables {
     upstreams: Named<UpstreamShard>,
     endpoints: Mutex<Option<Arc<EndpointSource>>>,
     descriptor_limit: AtomicU64,
+    reloads: Reloads,
 }
 
 impl Metrics {
@@ -53,6 +54,7 @@ impl Metrics {
             upstreams: Named::new(workers),
             endpoints: Mutex::new(None),
             descriptor_limit: AtomicU64::new(0),
+            reloads: Reloads::default(),
         });
         let metrics = Self { registry: Registry::new(), tables: Arc::clone(&tables) };
         if let Err(error) = metrics.register(Box::new(Exposition::new(tables))) {
@@ -74,6 +76,11 @@ impl Metrics {
     /// The counters that belong to no route.
     pub fn workers(&self) -> &Sharded<WorkerShard> {
         &self.tables.workers
+    }
+
+    /// What becomes of reloads.
+    pub fn reloads(&self) -> &Reloads {
+        &self.tables.reloads
     }
 
     /// Sets where live endpoint loads come from; a second call replaces the first.
@@ -139,6 +146,10 @@ impl Tables {
             load.1 = load.1.saturating_add(row.requests);
         }
         rows
+    }
+
+    pub(super) fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     pub(super) fn descriptor_limit(&self) -> u64 {

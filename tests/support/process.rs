@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use super::{Wire, wait_for};
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// Its configuration.
+    pub file: PathBuf,
     log: PathBuf,
     access: PathBuf,
 }
@@ -22,20 +24,29 @@ impl Process {
     pub fn start(name: &str, yaml: &str, descriptors: Option<u32>) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
         fs::create_dir_all(&folder).unwrap();
-        let named = |end: &str| folder.join(format!("{name}.{end}"));
-        let (file, log, access) = (named("yaml"), named("log"), named("access.log"));
+        let file = folder.join(format!("{name}.yaml"));
         fs::write(&file, yaml).unwrap();
+        Self::start_with(name, &file, descriptors)
+    }
+
+    /// With the configuration in `file`.
+    pub fn start_with(name: &str, file: &Path, descriptors: Option<u32>) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
+        fs::create_dir_all(&folder).unwrap();
+        let named = |end: &str| folder.join(format!("{name}.{end}"));
+        let (log, access) = (named("log"), named("access.log"));
         let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
         let child = Command::new("sh")
             .arg("-c")
             .arg(format!("{limit}exec \"$0\" run --config \"$1\""))
             .arg(env!("CARGO_BIN_EXE_bowline"))
-            .arg(&file)
+            .arg(file)
             .stdout(File::create(&access).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut process = Self { child, address: super::nobody(), log, access };
+        let mut process =
+            Self { child, address: super::nobody(), file: file.to_owned(), log, access };
         let mut address = None;
         wait_for("the binary to listen", || {
             assert!(process.child.try_wait().unwrap().is_none(), "{}", process.logged());
@@ -50,6 +61,22 @@ impl Process {
 
     pub fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Its admin listener.
+    pub fn admin(&self) -> SocketAddr {
+        let logged = self.logged();
+        let told = logged.lines().find_map(|line| line.split("/readyz address=").nth(1));
+        told.expect("no admin listener").split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The value of a metric's series, 0 when there is none.
+    pub fn metric(&self, series: &str) -> f64 {
+        let mut admin = Wire::connect(self.admin());
+        admin.send(format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin()));
+        let page = String::from_utf8(admin.answer().body).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// The access log.

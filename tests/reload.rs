@@ -1,0 +1,273 @@
+//! Reloads: what is asked for in which way, what changes, and what nobody must feel.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests read the real clock")]
+
+mod support;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use support::process::Process;
+use support::{SWITCHING, Upstream, Wire, handshake, wait_for};
+
+/// What a configuration of these tests says beyond its upstreams.
+const FRONT: &str = "workers: 2\nadmin: { address: 127.0.0.1:0 }\nwebsocket: { frames: opaque }\n";
+
+fn yaml(listeners: &[SocketAddr], upstream: SocketAddr, extra: &str) -> String {
+    let listeners: Vec<_> =
+        listeners.iter().map(|address| format!("{{ address: \"{address}\" }}")).collect();
+    format!(
+        "{FRONT}listeners: [ {} ]\nroutes: [ {{ name: r, upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{upstream}\" ] }} }}\n{extra}\n",
+        listeners.join(", ")
+    )
+}
+
+/// A port that is free now, so that a listener has the same address in every version of a file.
+fn free() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Opens a tunnel: its client's end and its upstream's.
+fn tunnel(bowline: SocketAddr, upstream: &Upstream) -> (Wire, Wire) {
+    let mut client = Wire::connect(bowline);
+    client.send(handshake("/ws", ""));
+    let mut server = upstream.accept();
+    server.head();
+    server.send(SWITCHING);
+    assert!(client.head().starts_with("HTTP/1.1 101 "));
+    (client, server)
+}
+
+fn echoes((client, server): &mut (Wire, Wire)) {
+    client.send(b"up");
+    assert_eq!(server.exactly(2), b"up");
+    server.send(b"down");
+    assert_eq!(client.exactly(4), b"down");
+}
+
+/// A server that answers every request with its own name.
+fn named(name: &'static str) -> SocketAddr {
+    let upstream = Upstream::new();
+    let address = upstream.address;
+    thread::spawn(move || {
+        loop {
+            let Some(mut wire) = upstream.try_accept() else {
+                thread::yield_now();
+                continue;
+            };
+            thread::spawn(move || {
+                while wire.has_more() {
+                    wire.head();
+                    let length = name.len();
+                    wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}"));
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Who answers at `address`.
+fn who(address: SocketAddr) -> String {
+    let mut client = Wire::connect(address);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    String::from_utf8(client.answer().body).unwrap()
+}
+
+fn bowline(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bowline")).args(arguments).output().unwrap()
+}
+
+/// `bowline reload` to a running one: its status and all it says.
+fn reload(process: &Process, more: &[&str]) -> (i32, String) {
+    let admin = process.admin().to_string();
+    let said = bowline(&[&["reload", "--admin", &admin], more].concat());
+    let text = [said.stdout, said.stderr].concat();
+    (said.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn sighup_moves_new_requests_and_no_open_socket() {
+    let (old, new) = (Upstream::new(), named("new"));
+    let listener = free();
+    let process = Process::start("sighup", &yaml(&[listener], old.address, ""), None);
+    let mut sockets: Vec<_> = (0..20).map(|_| tunnel(listener, &old)).collect();
+    fs::write(&process.file, yaml(&[listener], new, "")).unwrap();
+    process.signal("HUP");
+    wait_for("the new upstream", || process.logged().contains("configuration reloaded"));
+    assert_eq!(who(listener), "new");
+    sockets.iter_mut().for_each(echoes);
+    assert_eq!(process.metric("bowline_config_reload_success"), 1.0);
+    assert_eq!(process.metric("bowline_config_reloads_total{result=\"done\"}"), 1.0);
+    // Workers let go of the old plan when they next look round.
+    wait_for("one plan in use", || process.metric("bowline_config_generations") == 1.0);
+    sockets.iter_mut().for_each(echoes);
+}
+
+#[test]
+fn a_changed_file_is_read_however_it_was_changed() {
+    let (listener, names) = (free(), ["first", "second", "third", "fourth"].map(named));
+    let text = |at: usize| yaml(&[listener], names[at], "");
+    let process = Process::start("watched", &text(0), None);
+    assert_eq!(who(listener), "first");
+    // In place, as `cat >` does.
+    fs::write(&process.file, text(1)).unwrap();
+    wait_for("the second", || who(listener) == "second");
+    // By a rename, as editors do.
+    let beside = process.file.with_extension("yaml.new");
+    fs::write(&beside, text(2)).unwrap();
+    fs::rename(&beside, &process.file).unwrap();
+    wait_for("the third", || who(listener) == "third");
+    // Half of it: refused, and then the rest comes.
+    let whole = text(3);
+    fs::write(&process.file, &whole[..whole.len() / 2]).unwrap();
+    wait_for("a refusal", || process.logged().contains("configuration not reloaded"));
+    assert_eq!(who(listener), "third");
+    assert_eq!(process.metric("bowline_config_reload_success"), 0.0);
+    fs::write(&process.file, whole).unwrap();
+    wait_for("the fourth", || who(listener) == "fourth");
+    assert_eq!(process.metric("bowline_config_reload_success"), 1.0);
+}
+
+#[test]
+fn a_folder_that_a_link_swaps_is_noticed() {
+    let (listener, names) = (free(), ["one", "two"].map(named));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("swapped");
+    fs::remove_dir_all(&folder).ok();
+    for (version, name) in ["v1", "v2"].into_iter().zip(names) {
+        fs::create_dir_all(folder.join(version)).unwrap();
+        fs::write(folder.join(version).join("config.yaml"), yaml(&[listener], name, "")).unwrap();
+    }
+    symlink("v1", folder.join("data")).unwrap();
+    let process = Process::start_with("swapped", &folder.join("data/config.yaml"), None);
+    assert_eq!(who(listener), "one");
+    symlink("v2", folder.join("next")).unwrap();
+    fs::rename(folder.join("next"), folder.join("data")).unwrap();
+    wait_for("the second", || who(listener) == "two");
+    drop(process);
+}
+
+#[test]
+fn listeners_come_and_go_and_the_kept_one_is_never_bound_again() {
+    let (kept, gone, fresh) = (free(), free(), free());
+    let upstream = Upstream::new();
+    let process = Process::start("listeners", &yaml(&[kept, gone], upstream.address, ""), None);
+    let mut sockets = [tunnel(kept, &upstream), tunnel(gone, &upstream)];
+    let limited = yaml(&[kept, fresh], upstream.address, "").replacen(
+        &format!("\"{kept}\""),
+        &format!("\"{kept}\", limits: {{ connections: 2 }}"),
+        1,
+    );
+    fs::write(&process.file, limited).unwrap();
+    assert_eq!(
+        reload(&process, &[]),
+        (0, format!("+ listener {fresh}\n- listener {gone}\n~ listener {kept}\n"))
+    );
+    wait_for("the listener to close", || std::net::TcpStream::connect(gone).is_err());
+    sockets.iter_mut().for_each(echoes);
+    drop(tunnel(fresh, &upstream));
+    // Who was in before the limit came counts too.
+    let _second = tunnel(kept, &upstream);
+    let mut third = Wire::connect(kept);
+    assert!(!third.has_more(), "one too many was let in");
+}
+
+#[test]
+fn a_port_in_use_or_a_mistake_changes_nothing_and_is_told_where_it_was_asked() {
+    let (listener, taken) = (free(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let (old, new) = (named("old"), named("new"));
+    let process = Process::start("refused", &yaml(&[listener], old, ""), None);
+    let taken = taken.local_addr().unwrap();
+    // Written beside it, so that only what is asked for reads it.
+    for (text, code, told) in [
+        (yaml(&[listener, taken], new, ""), 64, "the port is in use"),
+        (yaml(&[listener], new, "drain: { spread: 5h }\nlog: { levle: info }"), 64, ".yaml:"),
+        (String::new(), 64, "listeners"),
+    ] {
+        fs::write(&process.file, text).unwrap();
+        let (status, said) = reload(&process, &[]);
+        assert_eq!(status, code, "{said}");
+        assert!(said.contains(told), "{said}");
+        assert_eq!(who(listener), "old");
+    }
+    assert!(process.metric("bowline_config_reloads_total{result=\"refused\"}") >= 3.0);
+    fs::remove_file(&process.file).unwrap();
+    let (status, said) = reload(&process, &[]);
+    assert_eq!(status, 64, "{said}");
+    assert_eq!(who(listener), "old");
+}
+
+#[test]
+fn a_dry_run_and_a_diff_tell_what_would_change_and_change_nothing() {
+    let listener = free();
+    let (old, new) = (named("old"), named("new"));
+    let process = Process::start("dry", &yaml(&[listener], old, ""), None);
+    let before = process.file.with_extension("before.yaml");
+    fs::copy(&process.file, &before).unwrap();
+    let text = yaml(&[listener], new, "log: { level: warn }").replace("workers: 2", "workers: 3");
+    let changes = format!(
+        "~ upstream up\n+ endpoint up/{new}\n- endpoint up/{old}\n~ log.level\n\
+         ! workers (takes effect with a restart)\n"
+    );
+    let after = process.file.with_extension("after.yaml");
+    fs::write(&after, &text).unwrap();
+    let said = bowline(&["diff", before.to_str().unwrap(), after.to_str().unwrap()]);
+    assert_eq!((said.status.code(), said.stdout), (Some(1), changes.clone().into_bytes()));
+    let same = bowline(&["diff", before.to_str().unwrap(), before.to_str().unwrap()]);
+    assert_eq!((same.status.code(), same.stdout), (Some(0), Vec::new()));
+    fs::write(&process.file, &text).unwrap();
+    let (status, said) = reload(&process, &["--dry-run"]);
+    // Unless the change of the file was noticed first.
+    if said != "! workers (takes effect with a restart)\n" {
+        assert_eq!((status, said), (0, changes));
+    }
+}
+
+#[test]
+fn two_hundred_reloads_fail_no_request_and_close_no_socket() {
+    let (listener, upstream) = (free(), Upstream::new());
+    let server = named("it");
+    let text = |number: usize| {
+        let route = format!(
+            "{{ name: ws, match: {{ path: /ws }}, upstream: live }}, {{ name: n{number}, match: {{ path: /n{number} }}, upstream: up }}, "
+        );
+        let up = format!("upstreams: {{ live: {{ endpoints: [ \"{}\" ] }}, ", upstream.address);
+        yaml(&[listener], server, "")
+            .replace("routes: [ ", &format!("routes: [ {route}"))
+            .replace("upstreams: { ", &up)
+    };
+    let process = Process::start("many", &text(0), None);
+    let mut sockets: Vec<_> = (0..200).map(|_| tunnel(listener, &upstream)).collect();
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Wire::connect(listener);
+                while !done.load(Ordering::Relaxed) {
+                    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                    assert_eq!(client.answer().body, b"it");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for number in 1..=200 {
+            fs::write(&process.file, text(number)).unwrap();
+            let mut admin = Wire::connect(process.admin());
+            admin.send(format!("POST /reload HTTP/1.1\r\nHost: {}\r\n\r\n", process.admin()));
+            let answer = admin.answer();
+            assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(asked.load(Ordering::Relaxed) > 200);
+    sockets.iter_mut().for_each(echoes);
+    wait_for("one plan in use", || process.metric("bowline_config_generations") == 1.0);
+    assert_eq!(process.metric("bowline_tunnels{route=\"ws\"}"), 200.0);
+}
