@@ -101,7 +101,7 @@ pub struct Tunnel<C, U, W> {
     closing: Option<Box<Closing>>,
     client_heartbeat: Option<Heartbeat>,
     upstream_heartbeat: Option<Heartbeat>,
-    /// When it is as old as it may get.
+    /// When it is as old as it may get, or a side that takes nothing any more was heard for long enough.
     retires: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     watch: W,
@@ -231,6 +231,9 @@ where
             Some(code) => code,
             None => direction.told_loss().then_some(loss),
         };
+        // What is left to say is not worth a rate.
+        self.to_upstream.lift_rate();
+        self.to_client.lift_rate();
     }
 
     /// What follows from a direction that cannot go on; `Some` when that is the end. `from` is the
@@ -238,8 +241,12 @@ where
     fn stopped(&mut self, from: Closer, stop: Stop) -> Option<(Reason, Closer)> {
         let gone = match (from, stop) {
             // What carries bytes hears nothing.
-            (_, Stop::Offence(offence)) if self.limits.frames.is_none() => {
-                return Some((offence.reason(), Closer::Bowline));
+            (_, Stop::OverRate) if self.limits.frames.is_none() => {
+                return Some((Reason::Rate, Closer::Bowline));
+            }
+            (_, Stop::OverRate) => {
+                self.close(Goodbye::over_rate(from));
+                return None;
             }
             (_, Stop::Offence(offence)) => {
                 self.close(Goodbye::offence(from, offence));
@@ -251,11 +258,27 @@ where
                     Closer::Client => self.to_upstream.abandon(),
                     Closer::Bowline | Closer::Upstream => self.to_client.abandon(),
                 }
+                let heard = Instant::now().checked_add(self.limits.close);
+                self.retires = self.retires.into_iter().chain(heard).min();
                 return None;
             }
             (Closer::Client, Stop::Source(_)) | (Closer::Upstream, Stop::Sink(_)) => Closer::Client,
             _ => Closer::Upstream,
         };
+        self.lost(gone)
+    }
+
+    /// The side that takes nothing any more, if there is one.
+    fn severed(&self) -> Option<Closer> {
+        match (self.to_client.is_severed(), self.to_upstream.is_severed()) {
+            (true, _) => Some(Closer::Client),
+            (_, true) => Some(Closer::Upstream),
+            _ => None,
+        }
+    }
+
+    /// What follows from a side that is gone; `Some` when that is the end.
+    fn lost(&mut self, gone: Closer) -> Option<(Reason, Closer)> {
         // A reset behind a FIN or a Close is still their end: who closed first stays the closer.
         let closer = self.first_to_close.unwrap_or(gone);
         let fallen = if self.first_to_close.is_some() { Reason::Lost } else { Reason::Error };
@@ -299,6 +322,8 @@ where
         let Goodbye { reason, closer, code, offender, .. } = goodbye;
         let until = Instant::now().checked_add(self.limits.close);
         self.closing = Some(Box::new(Closing { reason, closer, until, late: offender.is_some() }));
+        self.to_upstream.lift_rate();
+        self.to_client.lift_rate();
         let said = self.to_upstream.close().is_some() || self.to_client.close().is_some();
         if !said && self.code.is_none() {
             self.code = Some(code);
@@ -320,6 +345,12 @@ where
         part(up, down) || part(down, up)
     }
 
+    /// Both sides have said Close, each to the other.
+    fn all_said(&self) -> bool {
+        let (up, down) = (&self.to_upstream, &self.to_client);
+        self.closing.is_none() && up.close().is_some() && down.close().is_some()
+    }
+
     /// Whether all has been said and heard.
     fn is_over(&self) -> Option<(Reason, Closer)> {
         let (up, down) = (&self.to_upstream, &self.to_client);
@@ -330,8 +361,7 @@ where
         }
         let closer = self.first_to_close.unwrap_or(Closer::Bowline);
         // Behind two Closes and one FIN nothing may come any more (RFC 6455 section 5.5.1).
-        let said = up.close().is_some() && down.close().is_some();
-        let done = if said {
+        let done = if self.all_said() {
             (up.is_done() || down.is_done()) && up.is_drained() && down.is_drained()
         } else {
             up.is_done() && down.is_done()
@@ -374,6 +404,10 @@ where
             match this.member.poll_order(cx) {
                 Some(Order::Cut) => {
                     return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
+                }
+                Some(Order::Close(_)) if this.all_said() => {
+                    let closer = this.first_to_close.unwrap_or(Closer::Bowline);
+                    return Poll::Ready(this.ended(cx, Reason::Closed, closer));
                 }
                 Some(Order::Close(code)) if this.limits.frames.is_some() => {
                     this.close(Goodbye::drain(code));

@@ -9,8 +9,8 @@ use super::{Count, Limit, Size, Switch, Time};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of WebSocket settings")]
 pub struct WebSocket {
-    /// Whether Bowline looks at frames (`metered`) or carries bytes (`opaque`). Everything below, and
-    /// close codes in logs and metrics, needs `metered`. Default: `metered`.
+    /// Whether Bowline looks at frames (`metered`) or carries bytes (`opaque`). Close codes,
+    /// pings, checks and limits of frames and messages need `metered`. Default: `metered`.
     pub frames: Option<Frames>,
     /// End a WebSocket whose frames break RFC 6455 or RFC 7692: the offender gets 1002. UTF-8 is not
     /// looked at. Default: `true`.

@@ -120,6 +120,12 @@ pub(super) fn check(written: &config::WebSocket, at: &At, mistakes: &mut Mistake
         if rate.messages.is_none() && rate.bytes.is_none() {
             mistakes.add(&at, "this limits nothing: give `messages` or `bytes`, each per second");
         }
+        let burst = rate.burst.map_or(1.0, |time| time.0.as_secs_f64());
+        let first = rate.messages.map_or(1.0, |count| f64::from(count.0) * burst);
+        if rate.limit == OverRate::Close && first < 1.0 {
+            let told = "the first message would be one too many: make it longer than 1 s divided by `messages`";
+            mistakes.add(&at.key("burst"), told);
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl SizeHistogram {
     /// Counts one message.
     #[inline]
     pub fn observe(&self, bytes: u64) {
-        // One more than the place of the highest bit of what is over 2^(4 + 2n), in steps of two.
+        // Bound n is 2^(4 + 2n): the bits of `bytes - 1`, rounded up to the next bound's.
         let bits = u64::BITS.saturating_sub(bytes.saturating_sub(1).leading_zeros());
         let place = bits.saturating_sub(3) / 2;
         self.buckets.get(place as usize).unwrap_or(&self.over).inc();

@@ -7,6 +7,7 @@ mod writing;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -46,11 +47,7 @@ pub(super) struct Direction {
     stash: Option<Box<Stash>>,
     insert: Option<Box<Insert>>,
     /// What was read before the tunnel began and was not looked at yet.
-    #[expect(
-        clippy::box_collection,
-        reason = "a word in every tunnel, for a moment at its beginning"
-    )]
-    ahead: Option<Box<Vec<u8>>>,
+    ahead: Option<Box<Bytes>>,
     /// What the source may still send.
     allowance: Option<Box<Allowance>>,
     delivered: u64,
@@ -86,12 +83,15 @@ impl Direction {
     /// A direction that delivers `read_ahead` before anything else. Without a meter, bytes have no
     /// meaning.
     pub(super) fn new(meter: Option<Meter>, rate: Option<Rate>, read_ahead: Vec<u8>) -> Self {
+        // Where bytes have no meaning there are no messages.
+        let rate =
+            rate.map(|rate| Rate { messages: rate.messages.filter(|_| meter.is_some()), ..rate });
         let allowance = rate.and_then(|rate| Allowance::new(rate, Instant::now()));
         Self {
             meter,
             stash: None,
             insert: None,
-            ahead: (!read_ahead.is_empty()).then(|| Box::new(read_ahead)),
+            ahead: (!read_ahead.is_empty()).then(|| Box::new(read_ahead.into())),
             allowance: allowance.map(Box::new),
             delivered: 0,
             messages: 0,
@@ -221,6 +221,11 @@ impl Direction {
         self.stash.as_ref()?.since
     }
 
+    /// From now on the source is read as fast as the sink takes it.
+    pub(super) fn lift_rate(&mut self) {
+        (self.allowance, self.throttled) = (None, false);
+    }
+
     /// When the rate allows for more, while it does not.
     pub(super) fn resumes(&self) -> Option<Instant> {
         self.allowance.as_ref().filter(|_| self.throttled && self.flow == Flow::Open)?.fills()
@@ -245,6 +250,10 @@ impl Direction {
     /// The source is gone: nothing more comes of it.
     pub(super) fn deafen(&mut self) {
         self.deaf = true;
+        if self.flow == Flow::Open && self.insert.is_some() && !self.at_boundary() {
+            // The frame under way, behind which it was to stand, will never end.
+            (self.insert, self.flow) = (None, Flow::Sealed);
+        }
     }
 
     /// Moves bytes until one side would block. Ready when the FIN was passed on, or when something
@@ -280,7 +289,11 @@ impl Direction {
                 Flow::Done => return Poll::Ready(Ok(())),
             }
             if let Some(mut ahead) = self.ahead.take() {
-                self.take_in(cx, sink, &mut ahead, around)?;
+                let piece = ahead.split_to(self.longest_read().min(ahead.len()));
+                self.ahead = Some(ahead).filter(|ahead| !ahead.is_empty());
+                let carry = self.meter.as_ref().map_or(&[][..], Meter::carry);
+                let mut input = [carry, &piece].concat();
+                self.take_in(cx, sink, &mut input, around)?;
                 continue;
             }
             if self.deaf {
@@ -314,7 +327,15 @@ impl Direction {
     /// Notes whether the source may be read: not while the sink is `stuck`, nor before its rate
     /// allows for more.
     fn pause(&mut self, stuck: bool, around: &Surroundings<'_, impl Watch>) {
-        self.throttled = self.allowance.as_ref().is_some_and(|one| one.waits(Instant::now()));
+        if let Some(allowance) = &mut self.allowance {
+            let now = Instant::now();
+            if stuck {
+                allowance.hold_up(now)
+            } else {
+                allowance.let_go(now)
+            }
+            self.throttled = allowance.waits(now);
+        }
         let paused = stuck || self.throttled;
         if paused && !self.paused {
             around.paused();
@@ -371,18 +392,18 @@ impl Direction {
         let carried = self.meter.as_ref().map_or(0, |meter| meter.carry().len());
         let (fresh, before) = (input.len().saturating_sub(carried), self.messages);
         let offence = self.look(cx, sink, input, around)?;
-        // A drain or an end of another kind has no use for a rate.
         let spent = match &mut self.allowance {
             Some(allowance) if offence.is_none() && self.flow == Flow::Open => {
                 allowance.take(self.messages.saturating_sub(before), fresh, Instant::now())
             }
             _ => false,
         };
-        match offence.or(spent.then_some(Offence::Rate)) {
+        match offence {
             Some(offence) => {
                 self.garbled = true;
                 Err(Stop::Offence(offence))
             }
+            None if spent => Err(Stop::OverRate),
             None => Ok(()),
         }
     }
@@ -395,12 +416,12 @@ impl Direction {
         input: &mut [u8],
         around: &mut Surroundings<'_, impl Watch>,
     ) -> Result<Option<Offence>, Stop> {
+        let (rules, sealed) = (around.rules, self.is_sealed());
         let Some(meter) = &mut self.meter else {
             self.live = true;
             self.write(cx, sink, input).map_err(Stop::Sink)?;
             return Ok(None);
         };
-        let rules = around.rules;
         let (messages, close, live) = (&mut self.messages, &mut self.close, &mut self.live);
         let replaces = self.insert.as_ref().is_some_and(|insert| insert.place == Place::ForClose);
         let scan = meter.scan(&rules, input, |event| {
@@ -425,7 +446,7 @@ impl Direction {
         // A long message lives while it comes.
         *live |= scan.of_message;
         let passed = input.get(..scan.passed).unwrap_or_default();
-        if self.is_sealed() {
+        if sealed {
             self.garbled |= scan.offence.is_some();
             return Ok(None);
         }

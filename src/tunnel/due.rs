@@ -61,18 +61,22 @@ where
             Reason::HalfClose => self.first_to_close.unwrap_or(Closer::Bowline),
             _ => Closer::Bowline,
         };
-        let said = self.to_upstream.close().is_some() && self.to_client.close().is_some();
         match reason {
             Reason::Heartbeat => match self.beat(Instant::now()) {
                 Some(_) if !self.limits.tell_loss => return Some((reason, closer)),
                 Some(gone) => self.lose(gone, Goodbye::lost(gone, closer, reason)),
                 None => {}
             },
-            // All has been said, and nobody sends the FIN.
-            Reason::HalfClose if said => return Some((Reason::Closed, closer)),
+            // Nobody sends the FIN.
+            Reason::HalfClose | Reason::Idle | Reason::MaxAge if self.all_said() => {
+                return Some((Reason::Closed, self.first_to_close.unwrap_or(closer)));
+            }
             // What carries bytes hears nothing.
             _ if self.limits.frames.is_none() => return Some((reason, closer)),
-            Reason::MaxAge => self.close(Goodbye::old()),
+            Reason::MaxAge => match self.severed() {
+                Some(gone) => return self.lost(gone),
+                None => self.close(Goodbye::old()),
+            },
             Reason::SlowConsumer => self.close(Goodbye::slow(self.slow(Instant::now()))),
             _ => self.close(Goodbye::due(reason, closer)),
         }
@@ -129,10 +133,7 @@ where
     /// One side has ended, or has said Close: what is left has a time.
     fn is_half_closed(&self) -> bool {
         let (up, down) = (&self.to_upstream, &self.to_client);
-        up.is_done() != down.is_done()
-            || up.is_severed() != down.is_severed()
-            || up.close().is_some()
-            || down.close().is_some()
+        up.is_done() != down.is_done() || up.close().is_some() || down.close().is_some()
     }
 
     /// Whether anybody will ask when the last byte moved; otherwise the clock is not read.

@@ -12,11 +12,11 @@ pub enum Reason {
     Drain,
     /// A reset or another error on one of the two sockets.
     Error,
-    /// One side sent FIN and the other did not follow within `timeouts.half_close`.
+    /// One side sent Close or FIN and the other did not follow within `timeouts.half_close`.
     HalfClose,
     /// One side did not answer a ping (`websocket.heartbeat`).
     Heartbeat,
-    /// No byte crossed in either direction for `timeouts.idle`.
+    /// No message crossed in either direction for `timeouts.idle`.
     Idle,
     /// One side ended without a Close: a crash, a cut line, a closed lid.
     Lost,

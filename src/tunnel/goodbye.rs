@@ -105,6 +105,11 @@ impl Goodbye {
         Self::blaming(slow, Reason::SlowConsumer, POLICY)
     }
 
+    /// `side` sends more than its rate allows. What is under way still passes.
+    pub(super) fn over_rate(side: Closer) -> Self {
+        Self::blaming(side, Reason::Rate, POLICY)
+    }
+
     /// Bowline itself has had enough, or `closer` has gone quietly.
     pub(super) fn due(reason: Reason, closer: Closer) -> Self {
         Self { closer, ..Self::ours(reason, GOING_AWAY) }

@@ -25,8 +25,6 @@ pub(super) enum Offence {
     MessageTooBig,
     /// An opcode that means nothing (section 5.2).
     Opcode,
-    /// More than the side's rate allows (`websocket.client_rate`, `upstream_rate`).
-    Rate,
     /// A reserved bit that no extension has given a meaning (section 5.2; RFC 7692 section 6).
     ReservedBits,
     /// A message within another (section 5.4).
@@ -38,7 +36,6 @@ impl Offence {
     pub(super) fn code(self) -> u16 {
         match self {
             Self::FrameTooBig | Self::MessageTooBig => 1009,
-            Self::Rate => 1008,
             _ => 1002,
         }
     }
@@ -47,7 +44,6 @@ impl Offence {
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::FrameTooBig | Self::MessageTooBig => Reason::TooBig,
-            Self::Rate => Reason::Rate,
             _ => Reason::Protocol,
         }
     }
@@ -65,7 +61,6 @@ impl Offence {
             Self::Mask => "masked or not, and should be the other",
             Self::MessageTooBig => "a message over the limit",
             Self::Opcode => "an opcode that means nothing",
-            Self::Rate => "more than the rate allows",
             Self::ReservedBits => "a reserved bit without an extension",
             Self::Unfinished => "a message within another",
         }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No read is cut below this for the sake of a rate: a few bytes at a time would cost more than the
+/// No read is cut below these for the sake of a rate: a few bytes at a time would cost more than the
 /// rate saves.
-const SMALLEST_READ: usize = 4096;
+const FEWEST_BYTES: usize = 4096;
+const FEWEST_FOR_MESSAGES: usize = 128;
 
-/// The smallest message on the wire: a header of two bytes and a key.
-const SMALLEST_MESSAGE: usize = 6;
+/// The smallest message on the wire, where nothing is masked.
+const SMALLEST_MESSAGE: usize = 2;
 
 /// What one side may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) struct Allowance {
     messages: Option<Bucket>,
     bytes: Option<Bucket>,
     closes: bool,
+    /// Since when the side is not read for the other one's sake.
+    held_up: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,17 +43,31 @@ struct Bucket {
     burst: Duration,
     /// When it would be full again. It is empty for `burst` and more before that.
     full: Instant,
+    /// What it could have given while nobody could take it, and until when that is good.
+    owed: Duration,
+    good: Instant,
 }
 
 impl Allowance {
     /// The whole of a `rate`; `None` when it limits nothing.
     pub(super) fn new(rate: Rate, now: Instant) -> Option<Self> {
         let bucket = |per_second: Option<NonZeroU64>| {
-            per_second.map(|per_second| Bucket { per_second, burst: rate.burst, full: now })
+            per_second.map(|per_second| Bucket {
+                per_second,
+                burst: rate.burst,
+                full: now,
+                owed: Duration::ZERO,
+                good: now,
+            })
         };
         let (messages, bytes) = (bucket(rate.messages), bucket(rate.bytes));
         let closes = rate.closes;
-        (messages.is_some() || bytes.is_some()).then_some(Self { messages, bytes, closes })
+        (messages.is_some() || bytes.is_some()).then_some(Self {
+            messages,
+            bytes,
+            closes,
+            held_up: None,
+        })
     }
 
     /// Takes what came. Whether that is an offence.
@@ -62,6 +79,23 @@ impl Allowance {
             over |= units > 0 && bucket.is_overdrawn(now);
         }
         over && self.closes
+    }
+
+    /// The side is not read because the other one takes nothing. What it sends meanwhile comes at once
+    /// afterwards, and is no more than it was allowed.
+    pub(super) fn hold_up(&mut self, now: Instant) {
+        self.held_up.get_or_insert(now);
+    }
+
+    /// The other side takes something again.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        let Some(since) = self.held_up.take() else { return };
+        for bucket in [&mut self.messages, &mut self.bytes].into_iter().flatten() {
+            // It may be held up again before it has sent all.
+            let left = if bucket.good > now { bucket.owed } else { Duration::ZERO };
+            bucket.owed = left.saturating_add(now.saturating_duration_since(since));
+            bucket.good = now.checked_add(bucket.burst).unwrap_or(now);
+        }
     }
 
     /// Whether the side must not be read `now`.
@@ -76,25 +110,32 @@ impl Allowance {
     }
 
     /// How much to read at once, when so many bytes of a message's payload are still to come: a long
-    /// read of short messages would run up a debt of hours.
+    /// read of short messages would run up a debt of hours, or let them all pass.
     pub(super) fn longest_read(&self, payload_left: u64, now: Instant) -> usize {
-        if self.closes {
-            return usize::MAX;
-        }
         let messages = self.messages.as_ref().map_or(usize::MAX, |bucket| {
             let left = usize::try_from(payload_left).unwrap_or(usize::MAX);
-            bucket.holds(now).max(1).saturating_mul(SMALLEST_MESSAGE).saturating_add(left)
+            bucket
+                .holds(now)
+                .saturating_mul(SMALLEST_MESSAGE)
+                .max(FEWEST_FOR_MESSAGES)
+                .saturating_add(left)
         });
         let bytes = self.bytes.as_ref().map_or(usize::MAX, |bucket| bucket.holds(now));
-        messages.min(bytes.max(SMALLEST_READ))
+        messages.min(bytes.max(FEWEST_BYTES))
     }
 }
 
 impl Bucket {
     fn take(&mut self, units: u64, now: Instant) {
         let time = Duration::try_from_secs_f64(units as f64 / self.per_second.get() as f64);
+        let mut time = time.unwrap_or_default();
+        if self.good > now {
+            let paid = time.min(self.owed);
+            self.owed = self.owed.saturating_sub(paid);
+            time = time.saturating_sub(paid);
+        }
         let full = self.full.max(now);
-        self.full = full.checked_add(time.unwrap_or_default()).unwrap_or(full);
+        self.full = full.checked_add(time).unwrap_or(full);
     }
 
     /// When something is in it again.
@@ -168,7 +209,6 @@ mod tests {
         assert!(!allowance.take(2, 0, now));
         assert!(allowance.take(1, 0, now));
         assert!(!allowance.waits(now));
-        assert_eq!(allowance.longest_read(0, now), usize::MAX);
     }
 
     #[test]
@@ -182,15 +222,34 @@ mod tests {
     #[test]
     fn short_messages_are_read_a_few_at_a_time_and_long_ones_whole() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(rate(10, 0, false), now).unwrap();
-        assert_eq!(allowance.longest_read(0, now), 20 * SMALLEST_MESSAGE);
-        assert_eq!(allowance.longest_read(1 << 20, now), (1 << 20) + 20 * SMALLEST_MESSAGE);
-        allowance.take(20, 0, now);
-        assert_eq!(allowance.longest_read(0, now), SMALLEST_MESSAGE);
+        for closes in [false, true] {
+            let mut allowance = Allowance::new(rate(1000, 0, closes), now).unwrap();
+            assert_eq!(allowance.longest_read(0, now), 2000 * SMALLEST_MESSAGE);
+            assert_eq!(allowance.longest_read(1 << 20, now), (1 << 20) + 2000 * SMALLEST_MESSAGE);
+            allowance.take(2000, 0, now);
+            assert_eq!(allowance.longest_read(0, now), FEWEST_FOR_MESSAGES);
+        }
         let bytes = Allowance::new(rate(0, 100, false), now).unwrap();
-        assert_eq!(bytes.longest_read(0, now), SMALLEST_READ);
+        assert_eq!(bytes.longest_read(0, now), FEWEST_BYTES);
         let fast = Allowance::new(rate(0, 1 << 20, false), now).unwrap();
         assert_eq!(fast.longest_read(0, now), 1 << 21);
+    }
+
+    #[test]
+    fn who_was_held_up_may_send_what_it_could_have_sent_meanwhile() {
+        let now = Instant::now();
+        let mut allowance = Allowance::new(rate(10, 0, true), now).unwrap();
+        allowance.hold_up(now);
+        allowance.hold_up(now + SECOND);
+        let later = now + 10 * SECOND;
+        allowance.let_go(later);
+        assert!(!allowance.take(120, 0, later), "a burst, and ten seconds of ten");
+        assert!(allowance.take(1, 0, later));
+        // But not for ever.
+        let mut allowance = Allowance::new(rate(10, 0, true), now).unwrap();
+        allowance.hold_up(now);
+        allowance.let_go(later);
+        assert!(allowance.take(120, 0, later + 3 * SECOND));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(super) enum Stop {
     Source(#[allow(dead_code, reason = "shown by Debug")] io::Error),
     /// The stream it writes to failed.
     Sink(#[allow(dead_code, reason = "shown by Debug")] io::Error),
+    /// The source sends more than its rate allows.
+    OverRate,
     /// The source sent a frame that may not pass.
     Offence(Offence),
 }

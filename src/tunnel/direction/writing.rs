@@ -78,12 +78,14 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends what goes to the sink. When it has `answered` the source's Close, no FIN is owed: the drop of
+    /// the streams, which follows, says it.
     pub(super) fn poll_finish<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
         answered: bool,
-    ) -> Poll<Result<(), io::Error>> {
+    ) -> Poll<io::Result<()>> {
         if answered && self.close.is_some() {
             ready!(self.poll_flush(cx, sink))?;
         } else if let Err(error) = ready!(Pin::new(sink).poll_shutdown(cx))

@@ -566,11 +566,15 @@ fn a_client_over_its_rate_is_read_later_and_loses_nothing() {
         let mut heard = vec![0; said.len()];
         ends.upstream.read_exact(&mut heard).await.unwrap();
         assert_eq!(heard, said);
-        assert_eq!(began.elapsed().as_millis() / 100, 99, "21 at once");
+        // 20 at once, and a few more in the last read that was still allowed.
+        let took = began.elapsed().as_millis();
+        assert!((8_200..=10_000).contains(&took), "{took}");
         // The other way is as fast as ever.
         ends.upstream.write_all(&frame(ToClient, 0x81, b"so")).await.unwrap();
         ends.client.read_exact(&mut [0; 4]).await.unwrap();
-        assert_eq!(began.elapsed().as_millis() / 100, 99, "21 at once");
+        // 20 at once, and a few more in the last read that was still allowed.
+        let took = began.elapsed().as_millis();
+        assert!((8_200..=10_000).contains(&took), "{took}");
         drop(ends.client);
         drop(ends.upstream);
         assert_eq!(ends.tunnel.await.unwrap().messages_to_upstream, 120);
@@ -651,4 +655,124 @@ fn the_kernel_gives_up_who_is_asked_no_sooner_than_bowline_does() {
         // The write bound is the longer one here.
         assert_eq!((asked(), quiet()), (Some(Duration::from_secs(60)), None));
     }));
+}
+
+fn bytes_rate(bytes: u64, closes: bool) -> Option<Rate> {
+    let bytes = NonZeroU64::new(bytes);
+    Some(Rate { messages: None, bytes, burst: Duration::from_secs(1), closes })
+}
+
+#[test]
+fn a_feed_into_a_client_that_is_gone_ends() {
+    run(async {
+        let Ends { client, mut upstream, tunnel, .. } = open(4096, FRAMES, (b"", b""));
+        drop(client);
+        let began = Instant::now();
+        while upstream.write_all(&frame(ToClient, 0x81, b"tick")).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(60), "it lives for ever");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(tunnel.await.unwrap().closer, Closer::Client);
+    });
+}
+
+#[test]
+fn a_side_over_its_rate_finishes_its_frame_and_both_hear_why() {
+    run(async {
+        let limits = Limits { client_rate: bytes_rate(10_000, true), ..FRAMES };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        let mut client = ends.client;
+        let began = Instant::now();
+        let client = tokio::task::spawn_local(async move {
+            for part in frame(ToUpstream, 0x82, &[1; 40_000]).chunks(5_000) {
+                client.write_all(part).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let heard = frame(ToClient, 0x88, &[0; 2]).len();
+            let mut close_of_ours = vec![0; heard];
+            client.read_exact(&mut close_of_ours).await.unwrap();
+            client.write_all(&close(ToUpstream, 1008)).await.unwrap();
+            close_of_ours
+        });
+        let mut whole = vec![0; frame(ToUpstream, 0x82, &[1; 40_000]).len()];
+        ends.upstream.read_exact(&mut whole).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, 1001)).await.unwrap();
+        assert_eq!(last_words(&mut ends.upstream).await.1, Some(1001));
+        assert_eq!(client.await.unwrap()[2..], 1008_u16.to_be_bytes());
+        assert_eq!(ends.tunnel.await.unwrap().reason, Reason::Rate);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_drain_waits_for_no_rate() {
+    run(async {
+        let limits = Limits { client_rate: bytes_rate(2000, false), ..FRAMES };
+        let mut ends = open(1 << 20, limits, (b"", b""));
+        ends.client.write_all(&frame(ToUpstream, 0x82, &[1; 12_400])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        for ticket in ends.roster.begin_closing(1012) {
+            ends.roster.close(ticket, 1012);
+        }
+        ends.upstream.read_exact(&mut vec![0; 12_408]).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn what_was_read_ahead_has_a_rate_too_and_nobody_is_unheard_for_minutes() {
+    run(async {
+        let ahead: Vec<u8> = (0..1300).flat_map(|_| frame(ToUpstream, 0x81, b"")).collect();
+        let limits = Limits { client_rate: rate(false), ..FRAMES };
+        let mut ends = open(1 << 20, limits, (&ahead, b""));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut passed = vec![0; ahead.len()];
+        let count = ends.upstream.read(&mut passed).await.unwrap() / 6;
+        assert!((20..=43).contains(&count), "{count}");
+    });
+}
+
+#[test]
+fn a_client_that_kept_its_rate_is_not_ended_for_a_slow_upstream() {
+    run(async {
+        let (mut client, client_far) = duplex(1 << 20);
+        let (mut upstream, upstream_far) = duplex(64);
+        let roster = Rc::new(Roster::default());
+        let tunnel = Tunnel::new(
+            Leg { stream: client_far, read_ahead: Vec::new() },
+            Leg { stream: upstream_far, read_ahead: Vec::new() },
+            Arc::new(Limits { client_rate: rate(true), ..FRAMES }),
+            Extensions::None,
+            roster.enter(),
+            (),
+        );
+        let tunnel = tokio::task::spawn_local(tunnel);
+        for number in 0..100 {
+            client.write_all(&frame(ToUpstream, 0x81, &[number])).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let mut all = vec![0; 100 * 7];
+        upstream.read_exact(&mut all).await.unwrap();
+        client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+        upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+        drop(upstream);
+        assert_eq!(tunnel.await.unwrap().reason, Reason::Closed);
+    });
+}
+
+#[test]
+fn a_drain_behind_both_closes_changes_nobodys_last_word() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+        ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for ticket in ends.roster.begin_closing(1012) {
+            ends.roster.close(ticket, 1012);
+        }
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!((ended.reason, ended.closer), (Reason::Closed, Closer::Client));
+        assert_eq!(ended.code, Some(1000));
+    });
 }
