@@ -3,8 +3,10 @@
 mod admission;
 mod backoff;
 mod bind;
+mod orders;
 pub mod tls;
 mod worker_thread;
 
 pub use self::bind::{BindError, Bound};
+pub use self::orders::{Order, Orders};
 pub use self::worker_thread::{Fleet, TlsAcceptorHandle, WorkerListener};

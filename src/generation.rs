@@ -24,6 +24,8 @@ pub struct Generation {
 pub struct LiveRoute {
     /// Its name, for logs.
     pub name: Arc<str>,
+    /// The number of that name, by which its tunnels are found.
+    pub number: u32,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<RouteShard>>,
     /// What its tunnels live by.
@@ -45,6 +47,7 @@ impl Generation {
             .map(|route| {
                 Arc::new(LiveRoute {
                     name: Arc::from(route.name.as_str()),
+                    number: registry.number(&route.name),
                     counters: metrics.route(&route.name),
                     limits: Arc::new(limits(route)),
                 })

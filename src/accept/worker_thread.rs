@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
+use super::orders::{Order, Orders};
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
@@ -64,6 +65,7 @@ impl std::fmt::Debug for TlsAcceptorHandle {
 #[derive(Debug)]
 pub struct Fleet {
     threads: Vec<JoinHandle<()>>,
+    orders: Orders,
     /// Closed when the last worker has ended.
     ended: mpsc::Receiver<()>,
 }
@@ -99,10 +101,12 @@ impl Fleet {
         let loads = Arc::new(Loads::new(listeners.len()));
         let (senders, inboxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let (orders, order_boxes) = Orders::new(listeners.len());
         let (alive, ended) = mpsc::channel(1);
         let (started, starts) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
-        for (id, (listeners, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+        let inboxes = inboxes.into_iter().zip(order_boxes);
+        for (id, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
             let (plan, metrics, phase) = (Arc::clone(plan), Arc::clone(metrics), phase.clone());
             let (loads, peers, alive) = (Arc::clone(&loads), senders.clone(), alive.clone());
             let started = started.clone();
@@ -110,7 +114,7 @@ impl Fleet {
             threads.push(thread.spawn(move || {
                 let work = async move {
                     let worker = Worker::new(id, plan, metrics);
-                    WorkerThread { worker, loads, peers, phase }.run(listeners, inbox).await;
+                    WorkerThread { worker, loads, peers, phase }.run(listeners, inboxes).await;
                 };
                 // A runtime of this thread alone: its tasks need not be Send and cross no queue
                 // that others write to.
@@ -135,7 +139,12 @@ impl Fleet {
         }
         drop(started);
         starts.iter().collect::<io::Result<()>>()?;
-        Ok(Self { threads, ended })
+        Ok(Self { threads, orders, ended })
+    }
+
+    /// The way to tell the workers what is to become of some tunnels.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Waits until every worker has ended, which they do some time after the phase has changed.
@@ -149,6 +158,9 @@ impl Fleet {
     }
 }
 
+/// What comes to a worker from outside: connections and orders.
+type Inboxes = (mpsc::UnboundedReceiver<Passed>, mpsc::UnboundedReceiver<Order>);
+
 #[derive(Clone)]
 struct WorkerThread {
     worker: Rc<Worker>,
@@ -158,7 +170,7 @@ struct WorkerThread {
 }
 
 impl WorkerThread {
-    async fn run(self, listeners: Vec<WorkerListener>, mut inbox: mpsc::UnboundedReceiver<Passed>) {
+    async fn run(self, listeners: Vec<WorkerListener>, (mut inbox, mut orders): Inboxes) {
         let (sockets, listeners): (Vec<_>, Vec<_>) = listeners
             .into_iter()
             .map(|WorkerListener { plan, socket, tls, places }| {
@@ -182,6 +194,7 @@ impl WorkerThread {
                     Some(passed) => self.take_over(&listeners, passed),
                     None => break,
                 },
+                Some(order) = orders.recv() => order.obey(&self.worker),
             }
         }
         self.worker.begin_drain();

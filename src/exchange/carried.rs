@@ -15,6 +15,7 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::net::TcpStream;
 
 use super::account::Account;
+use super::part;
 use super::service::Conversation;
 use super::upgrade;
 use super::worker::Worker;
@@ -100,7 +101,8 @@ impl Pending {
             opening.tell(&held);
         }
         held.counters().tunnels_opened.inc();
-        let member = held.worker.roster.enter();
+        let labels = part::labels(held.lease.endpoint(), &held.route);
+        let member = held.worker.roster.enter(labels);
         let upstream = Leg { stream: upstream, read_ahead };
         let limits = Arc::clone(&held.route.limits);
         let tunnel = Tunnel::new(client, upstream, limits, extensions, member, held);

@@ -18,6 +18,7 @@ pub struct Registry {
 struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     next_id: usize,
+    numbers: HashMap<String, u32>,
 }
 
 impl Registry {
@@ -35,6 +36,13 @@ impl Registry {
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         known.endpoints.insert(key, Arc::downgrade(&endpoint));
         endpoint
+    }
+
+    /// A number for a name (of a route, say), the same in every plan.
+    pub fn number(&self, name: &str) -> u32 {
+        let mut known = self.lock();
+        let next = u32::try_from(known.numbers.len()).unwrap_or(u32::MAX);
+        *known.numbers.entry(name.to_owned()).or_insert(next)
     }
 
     /// What each endpoint carries now.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::super::tests::{Ends, LIMITS, open, run};
-use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel};
+use super::super::{
+    Extensions, Labels, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel,
+};
 use super::*;
 
 const FRAMES: Limits = Limits {
@@ -322,7 +324,7 @@ fn an_old_tunnel_ends_with_1012_however_busy_it_is() {
             Leg { stream: upstream_far, read_ahead: Vec::new() },
             Arc::new(FRAMES),
             Extensions::None,
-            roster.enter(),
+            roster.enter(Labels::default()),
             (),
         );
         let began = Instant::now();
@@ -352,7 +354,7 @@ fn a_drain_reaches_who_is_here_and_who_still_comes() {
             Leg { stream: duplex(64).0, read_ahead: Vec::new() },
             Arc::new(FRAMES),
             Extensions::None,
-            ends.roster.enter(),
+            ends.roster.enter(Labels::default()),
             (),
         );
         assert_eq!(late.await.reason, Reason::Drain);
