@@ -9,18 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::accept::{BindError, Bound, Fleet, WorkerListener, tls};
+use crate::accept::{BindError, Bound, Fleet, Order, Orders, WorkerListener, tls};
 use crate::admin::{self, AdminState};
 use crate::config::Mistakes;
 use crate::drain::Phase;
+use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Endpoint, Plan, Target};
 use crate::telemetry::Metrics;
-use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
+use crate::upstream::{Checkers, Notice, Registry};
 
 /// After the deadline, workers get this long to cut what is left.
 const CUT: Duration = Duration::from_secs(2);
@@ -129,7 +130,12 @@ impl Server {
         }
         let plan = Arc::new(ArcSwap::from_pointee(generation));
         let fleet = Fleet::start(listeners, &plan, &metrics, &phases)?;
+        let (notices, noticed) = mpsc::unbounded_channel();
+        let checkers = Checkers::start(&plan.load().upstreams, &notices);
+        tokio::spawn(pass_on(noticed, fleet.orders()));
         stop.await;
+        // All tunnels are told now, whatever becomes of their endpoints.
+        drop((checkers, notices));
         tracing::info!(deadline = ?drain, "draining: no new connections, waiting for requests and tunnels");
         ready.store(false, Ordering::Relaxed);
         phase.send_replace(Phase::Draining);
@@ -168,5 +174,15 @@ impl Server {
             }
         }
         workers
+    }
+}
+
+/// Tells the workers what checks found, until there are no checks any more.
+async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
+    while let Some(notice) = noticed.recv().await {
+        orders.send(match notice {
+            Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
+            Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
+        });
     }
 }

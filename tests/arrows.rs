@@ -46,7 +46,17 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("admin", &["telemetry"]),
     (
         "server",
-        &["accept", "admin", "config", "drain", "generation", "plan", "telemetry", "upstream"],
+        &[
+            "accept",
+            "admin",
+            "config",
+            "drain",
+            "exchange",
+            "generation",
+            "plan",
+            "telemetry",
+            "upstream",
+        ],
     ),
     ("cli", &["accept", "config", "exchange", "plan", "server", "telemetry"]),
     ("main", &["cli"]),

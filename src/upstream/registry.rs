@@ -55,6 +55,8 @@ impl Registry {
                 endpoint: label.clone(),
                 tunnels: endpoint.tunnels() as u64,
                 requests: endpoint.requests() as u64,
+                up: endpoint.is_open(),
+                ejections: endpoint.ejections(),
             })
         });
         live.collect()
