@@ -23,6 +23,9 @@ use self::health::{Glance, Ward};
 
 pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
 pub use self::endpoint::Endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use self::health::fuzzing as check_fuzzing;
 pub use self::health::{Checkers, Mishap, Notice, is_local};
 pub use self::lease::Lease;
 pub use self::pool::Pool;

@@ -4,6 +4,9 @@
 
 mod checker;
 mod ejection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod probe;
 mod quorum;
 mod report;

@@ -2,7 +2,7 @@
 //! bounded, and the whole check by the time that its caller gives it.
 
 mod answer;
-mod frames;
+pub(super) mod frames;
 mod pong;
 
 use std::fmt;

@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(in crate::upstream::health) enum Said {
     /// A Close.
     Close,
     /// A pong with this payload.
@@ -16,7 +16,7 @@ pub(super) enum Said {
 
 /// Reads frames out of what comes.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(in crate::upstream::health) struct Frames {
     /// So much of a payload is still to be passed over.
     skip: u64,
 }
@@ -30,7 +30,10 @@ impl Frames {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Said>, &'static str> {
+    pub(in crate::upstream::health) fn take(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<Said>, &'static str> {
         let skipped = input.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
         input.advance(skipped);
         self.skip = self.skip.saturating_sub(skipped as u64);
