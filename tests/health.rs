@@ -515,7 +515,7 @@ fn is_alive(client: &mut Wire) -> bool {
 #[test]
 fn sockets_of_what_is_down_are_told_to_come_back_at_a_pace_and_others_feel_nothing() {
     const EACH: usize = 200;
-    let health = "{ active: { interval: 100ms, rise: 1, fall: 3 }, on_down: drain }";
+    let health = "{ active: { interval: 200ms, rise: 1, fall: 3 }, on_down: drain }";
     let (bowline, [drained, mut kept], endpoints) = down_with_sockets(EACH, health);
     let told: Vec<_> = drained
         .into_iter()
@@ -559,7 +559,7 @@ fn sockets_of_what_is_down_are_told_to_come_back_at_a_pace_and_others_feel_nothi
 
 #[test]
 fn sockets_of_what_is_down_stay_unless_it_says_otherwise() {
-    let health = "{ active: { interval: 20ms, fall: 1 } }";
+    let health = "{ active: { interval: 200ms, fall: 3 } }";
     let (bowline, mut clients, endpoints) = down_with_sockets(4, health);
     let checks = endpoints[0].checked();
     wait_for("some more checks", || endpoints[0].checked() > checks + 3);
