@@ -4,9 +4,11 @@ mod admission;
 mod backoff;
 mod bind;
 mod live_listener;
+mod orders;
 pub mod tls;
 mod worker_thread;
 
 pub use self::bind::{BindError, Bound};
 pub use self::live_listener::{LiveListener, Settings, TlsAcceptorHandle};
+pub use self::orders::{Order, Orders};
 pub use self::worker_thread::{Fleet, WorkerListener};

@@ -16,6 +16,7 @@ mod handshake;
 mod head;
 mod hygiene;
 mod outbound_fields;
+mod part;
 mod preview;
 mod reply;
 mod request_body;
@@ -32,6 +33,7 @@ use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
 pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::part::Part;
 pub use self::preview::{Preview, preview};
 pub use self::worker::{Snapshot, Worker};
 

@@ -25,6 +25,10 @@ pub struct Generation {
 pub struct LiveRoute {
     /// Its name, for logs.
     pub name: Arc<str>,
+    /// The number of that name, by which its tunnels are found.
+    pub number: u32,
+    /// Where it leads; every route of a checked plan leads somewhere.
+    pub upstream: Option<Arc<Upstream>>,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<RouteShard>>,
     /// What its tunnels live by.
@@ -34,7 +38,7 @@ pub struct LiveRoute {
 impl Generation {
     /// Brings `plan` to life.
     pub fn new(plan: Plan, registry: &Registry, metrics: &Metrics) -> Self {
-        let upstreams = plan
+        let upstreams: Vec<_> = plan
             .upstreams
             .iter()
             .map(|upstream| Arc::new(Upstream::new(upstream, registry, metrics)))
@@ -46,6 +50,8 @@ impl Generation {
             .map(|route| {
                 Arc::new(LiveRoute {
                     name: Arc::from(route.name.as_str()),
+                    number: registry.number(&route.name),
+                    upstream: upstreams.get(route.upstream).cloned(),
                     counters: metrics.route(&route.name),
                     limits: Arc::new(limits(route)),
                 })

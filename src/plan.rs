@@ -4,6 +4,7 @@
 mod difference;
 mod drain;
 mod endpoint;
+mod health;
 mod listener;
 mod route;
 mod routes;
@@ -24,6 +25,7 @@ use crate::fields::is_token;
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
+pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};

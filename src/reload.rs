@@ -2,6 +2,7 @@
 //! once; nothing that the change does not concern is touched: sockets of kept listeners stay bound,
 //! requests keep the plan that they began with, tunnels live on.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,13 +10,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::accept::{BindError, Bound, Fleet, LiveListener, Settings, TlsAcceptorHandle, tls};
+use crate::accept::{
+    BindError, Bound, Fleet, LiveListener, Order, Orders, Settings, TlsAcceptorHandle, tls,
+};
 use crate::config::{Builtin, Mistakes};
+use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan, Target};
 use crate::telemetry::{Metrics, logs};
-use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
+use crate::upstream::{Checkers, Notice, Registry};
 
 /// The way to give a running server another plan.
 #[derive(Clone, Debug)]
@@ -65,10 +69,12 @@ pub(crate) struct Request {
 pub(crate) struct Running {
     pub(crate) fleet: Fleet,
     pub(crate) current: Arc<ArcSwap<Generation>>,
-    pub(crate) listeners: Vec<Arc<LiveListener>>,
-    pub(crate) builtins: Builtins,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) metrics: Arc<Metrics>,
+    listeners: Vec<Arc<LiveListener>>,
+    builtins: Builtins,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    checkers: Option<Checkers>,
+    notices: mpsc::UnboundedSender<Notice>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -107,6 +113,26 @@ impl Reloader {
 }
 
 impl Running {
+    /// Begins to check endpoints.
+    pub(crate) fn new(
+        fleet: Fleet,
+        current: Arc<ArcSwap<Generation>>,
+        listeners: Vec<Arc<LiveListener>>,
+        builtins: Builtins,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (notices, noticed) = mpsc::unbounded_channel();
+        tokio::spawn(pass_on(noticed, fleet.orders()));
+        let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
+        Self { fleet, current, listeners, builtins, registry, metrics, checkers, notices }
+    }
+
+    /// Ends the checks.
+    pub(crate) fn stop_checking(&mut self) {
+        self.checkers = None;
+    }
+
     /// Does what is asked, and answers.
     pub(crate) fn obey(&mut self, request: Request) {
         let Request { plan, dry, answer } = request;
@@ -139,7 +165,12 @@ impl Running {
         // Nothing below can fail.
         logs::change(plan.log_level.as_str(), plan.access_log);
         let generation = Generation::new(plan, &self.registry, &self.metrics);
-        self.current.store(Arc::new(generation));
+        let generation = Arc::new(generation);
+        self.current.store(Arc::clone(&generation));
+        // The old ones first: no endpoint is checked twice.
+        self.stop_checking();
+        self.checkers = Some(Checkers::start(&generation.upstreams, &self.notices));
+        self.part_with(&old, &generation);
         self.listeners.clear();
         for (live, settings) in kept {
             live.change(settings);
@@ -154,6 +185,30 @@ impl Running {
         }
         Ok(Report { difference })
     }
+}
+
+impl Running {
+    /// Has the tunnels of what `new` has no more drained, and leaves in peace what is back.
+    fn part_with(&self, old: &Generation, new: &Generation) {
+        let (before, after) = (parts(old), parts(new));
+        let orders = self.fleet.orders();
+        for part in after.difference(&before) {
+            orders.send(Order::Keep(*part));
+        }
+        if new.plan.drain.keep_removed {
+            return;
+        }
+        for part in before.difference(&after) {
+            orders.send(Order::Drain(*part));
+        }
+    }
+}
+
+/// What the tunnels of a generation belong to.
+fn parts(generation: &Generation) -> HashSet<Part> {
+    let routes = generation.routes.iter().map(|route| Part::Route(route.number));
+    let endpoints = generation.upstreams.iter().flat_map(|upstream| upstream.endpoint_ids());
+    routes.chain(endpoints.map(Part::Endpoint)).collect()
 }
 
 impl Builtins {
@@ -178,6 +233,16 @@ impl Builtins {
             upstream.endpoints = vec![endpoint];
         }
         Ok(fresh)
+    }
+}
+
+/// Tells the workers what checks found, until there are no checks any more.
+async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
+    while let Some(notice) = noticed.recv().await {
+        orders.send(match notice {
+            Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
+            Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
+        });
     }
 }
 

@@ -141,7 +141,8 @@ impl Server {
         }
         let current = Arc::new(ArcSwap::from_pointee(generation));
         let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
-        let mut running = Running { fleet, current, listeners, builtins, registry, metrics };
+        let mut running =
+            Running::new(fleet, current, listeners, builtins, registry, Arc::clone(&metrics));
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
@@ -150,6 +151,8 @@ impl Server {
             }
         }
         drop(reloads);
+        // All tunnels are told now, whatever becomes of their endpoints.
+        running.stop_checking();
         let drain = running.current.load().plan.drain.timeout;
         tracing::info!(deadline = ?drain, "draining: no new connections, waiting for requests and tunnels");
         ready.store(false, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 pub mod access;
 mod counter;
 mod exposition;
+mod health;
 pub mod logs;
 mod metrics;
 mod process;
@@ -15,6 +16,7 @@ mod upstream;
 mod worker;
 
 pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
+pub use health::{CheckOutcome, Flag};
 pub use metrics::{EndpointGauge, EndpointSource, Metrics};
 pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};

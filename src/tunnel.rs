@@ -48,7 +48,7 @@ pub use self::meter::{Extensions, Rules};
 pub use self::pace::Pace;
 pub use self::rate::Rate;
 use self::roster::Order;
-pub use self::roster::{Member, Roster, Ticket};
+pub use self::roster::{Group, Labels, Member, Roster, Ticket};
 use self::stop::Stop;
 use self::surroundings::Surroundings;
 pub use self::watch::Watch;

@@ -6,6 +6,7 @@ mod balance;
 pub mod builtin;
 mod dial;
 mod endpoint;
+mod health;
 pub mod http1;
 mod lease;
 mod pool;
@@ -18,8 +19,14 @@ use crate::config::Balance;
 use crate::plan::{self, KeepAlive};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
+use self::health::{Glance, Ward};
+
 pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
 pub use self::endpoint::Endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use self::health::fuzzing as check_fuzzing;
+pub use self::health::{Checkers, Mishap, Notice, is_local};
 pub use self::lease::Lease;
 pub use self::pool::Pool;
 pub use self::registry::Registry;
@@ -36,6 +43,7 @@ pub struct Upstream {
     endpoints: Vec<Arc<Endpoint>>,
     balance: Balance,
     turn: AtomicUsize,
+    ward: Ward,
 }
 
 impl Upstream {
@@ -50,7 +58,13 @@ impl Upstream {
             endpoints,
             balance: plan.balance,
             turn: AtomicUsize::new(0),
+            ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
         }
+    }
+
+    /// The ids of its endpoints.
+    pub fn endpoint_ids(&self) -> impl Iterator<Item = usize> {
+        self.endpoints.iter().map(|endpoint| endpoint.id)
     }
 
     /// Picks an endpoint that is not in `tried` and counts a request on it at once, so that the
@@ -58,11 +72,20 @@ impl Upstream {
     pub fn lease(&self, tried: &[Arc<Endpoint>]) -> Option<Lease> {
         // Wrapping is the point: only the remainder is used.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let open = |index: usize| {
-            let endpoint = self.endpoints.get(index)?;
-            (!tried.iter().any(|one| Arc::ptr_eq(one, endpoint))).then(|| endpoint.load())
+        let glance = Glance::default();
+        let pick = |heed: bool| {
+            let open = |index: usize| {
+                let endpoint = self.endpoints.get(index)?;
+                let tried = tried.iter().any(|one| Arc::ptr_eq(one, endpoint));
+                (!tried && (!heed || glance.admits(endpoint))).then(|| endpoint.load())
+            };
+            balance::pick(self.balance, self.endpoints.len(), open, turn)
         };
-        let picked = balance::pick(self.balance, self.endpoints.len(), open, turn)?;
+        let mut picked = pick(true);
+        if glance.noticed() && self.ward.panics(&self.name, &self.endpoints) {
+            picked = pick(false);
+        }
+        let picked = picked?;
         self.endpoints.get(picked).map(|endpoint| Lease::request(Arc::clone(endpoint)))
     }
 }

@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ),
     ("admin", &["telemetry"]),
     // Sees everything that a plan decides on.
-    ("reload", &["accept", "config", "generation", "plan", "telemetry", "upstream"]),
+    ("reload", &["accept", "config", "exchange", "generation", "plan", "telemetry", "upstream"]),
     (
         "server",
         &["accept", "admin", "drain", "generation", "plan", "reload", "telemetry", "upstream"],

@@ -271,3 +271,76 @@ fn two_hundred_reloads_fail_no_request_and_close_no_socket() {
     wait_for("one plan in use", || process.metric("bowline_config_generations") == 1.0);
     assert_eq!(process.metric("bowline_tunnels{route=\"ws\"}"), 200.0);
 }
+
+/// The code of a Close, once one comes; pings before it are passed over.
+fn close_code(wire: &mut Wire) -> u16 {
+    loop {
+        let header = wire.exactly(2);
+        let payload = wire.exactly(usize::from(header[1]));
+        if header[0] == 0x88 {
+            return u16::from_be_bytes([payload[0], payload[1]]);
+        }
+    }
+}
+
+#[test]
+fn tunnels_of_what_is_gone_are_drained_at_a_pace_or_kept_and_the_others_feel_nothing() {
+    for (word, drains) in [("drain", true), ("keep", false)] {
+        let (listener, stays, goes) = (free(), Upstream::new(), Upstream::new());
+        let extra = format!("drain: {{ spread: 1s, on_removed: {word} }}");
+        let text = |endpoints: &str, route: &str| {
+            yaml(&[listener], stays.address, &extra)
+                .replace("websocket: { frames: opaque }\n", "websocket: { close_timeout: 1s }\n")
+                .replace(
+                    &format!("upstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}", stays.address),
+                    &format!("upstreams: {{ up: {{ endpoints: [ {endpoints} ], balance: round_robin }} }}"),
+                )
+                .replace("routes: [ ", &format!("routes: [ {route}"))
+        };
+        let both = format!("\"{}\", \"{}\"", stays.address, goes.address);
+        let other = "{ name: other, match: { path: /other }, upstream: up }, ";
+        let process = Process::start(&format!("removed-{word}"), &text(&both, other), None);
+        let open = |path: &str| {
+            let mut client = Wire::connect(listener);
+            client.send(handshake(path, ""));
+            let mut at = None;
+            wait_for("an upstream to be dialled", || {
+                at = stays.try_accept().map(|wire| (wire, true));
+                at = at.take().or_else(|| goes.try_accept().map(|wire| (wire, false)));
+                at.is_some()
+            });
+            let (mut server, stays) = at.unwrap();
+            server.head();
+            server.send(SWITCHING);
+            assert!(client.head().starts_with("HTTP/1.1 101 "));
+            (client, server, stays)
+        };
+        let mut sockets: Vec<_> = (0..20).map(|_| open("/ws")).collect();
+        let mut others: Vec<_> = (0..10).map(|_| open("/other")).collect();
+        assert_eq!(sockets.iter().filter(|(_, _, stays)| *stays).count(), 10);
+        fs::write(&process.file, text(&format!("\"{}\"", stays.address), "")).unwrap();
+        let (status, said) = reload(&process, &[]);
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains(&format!("- endpoint up/{}", goes.address)), "{said}");
+        assert!(said.contains("- route other"), "{said}");
+        // A message each way: pings of the other side may stand before it.
+        let lives = |client: &mut Wire, server: &mut Wire| {
+            client.send(b"\x81\x82\0\0\0\0hi");
+            assert_eq!(server.exactly(8)[..2], [0x81, 0x82]);
+        };
+        for (client, server, stays) in &mut sockets {
+            if drains && !*stays {
+                assert_eq!(close_code(client), 1012);
+            } else {
+                lives(client, server);
+            }
+        }
+        for (client, server, _) in &mut others {
+            if drains {
+                assert_eq!(close_code(client), 1012);
+            } else {
+                lives(client, server);
+            }
+        }
+    }
+}

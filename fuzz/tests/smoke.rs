@@ -5,7 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bowline::tunnel::fuzzing::Seen;
-use bowline_fuzz::{answer, configuration, frames, request_head, switching_answer};
+use bowline::upstream::check_fuzzing::Told;
+use bowline_fuzz::{
+    answer, check_frames, configuration, frames, request_head, switching_answer,
+};
 
 const CHANGES: usize = 20_000;
 
@@ -191,6 +194,11 @@ fn any_stream_of_frames_is_told_as_another_decoder_tells_it_however_it_is_cut() 
 }
 
 #[test]
+fn any_frames_of_a_checked_server_are_refused_or_read_in_one_way_however_they_are_cut() {
+    run("check_frames", 5, check_frames::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
@@ -285,6 +293,20 @@ fn the_targets_see_what_they_are_meant_to() {
     let last = [Seen::Ping, pong("pong"), Seen::Message(3), Seen::Close(Some(1000))];
     let every = [&[Seen::Message(4), Seen::Message(3)], &last[..]].concat();
     assert_eq!((seen("client-every-kind"), seen("upstream-every-kind")), (every.clone(), every));
+    for (file, data) in corpus("check_frames") {
+        let (told, right) = check_frames::said(&data);
+        let wrong = ["too-large", "masked", "in-parts", "reserved", "opcode", "http"];
+        assert_eq!(right, !wrong.iter().any(|wrong| file.contains(wrong)), "{file}");
+        let pongs = told.iter().filter(|told| matches!(told, Told::Pong(_))).count();
+        let expected = match file.as_str() {
+            "pong-twice" => 2,
+            "close" | "close-empty" | "binary-endless" => 0,
+            _ if !right || file.contains("cut") || file == "half-a-header" => 0,
+            "nothing" => 0,
+            _ => 1,
+        };
+        assert_eq!(pongs, expected, "{file}");
+    }
     for (file, data) in corpus("configuration") {
         if ["small", "shortest", "first-config", "crlf"].contains(&file.as_str()) {
             assert_eq!(configuration::mistakes(&data), 0, "{file}");

@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
 use super::live_listener::{LiveListener, Place, Settings};
+use super::orders::{Order, Orders};
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
@@ -50,6 +51,7 @@ pub struct WorkerListener {
 pub struct Fleet {
     threads: Vec<JoinHandle<()>>,
     inboxes: Vec<mpsc::UnboundedSender<Delivery>>,
+    orders: Orders,
     /// Closed when the last worker has ended.
     ended: mpsc::Receiver<()>,
 }
@@ -86,10 +88,12 @@ impl Fleet {
         let loads = Arc::new(Loads::new(listeners.len()));
         let (senders, inboxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let (orders, order_boxes) = Orders::new(listeners.len());
         let (alive, ended) = mpsc::channel(1);
         let (started, starts) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
-        for (id, (listeners, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+        let inboxes = inboxes.into_iter().zip(order_boxes);
+        for (id, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
             let (plan, metrics, phase) = (Arc::clone(plan), Arc::clone(metrics), phase.clone());
             let (loads, peers, alive) = (Arc::clone(&loads), senders.clone(), alive.clone());
             let started = started.clone();
@@ -97,7 +101,7 @@ impl Fleet {
             threads.push(thread.spawn(move || {
                 let work = async move {
                     let worker = Worker::new(id, plan, metrics);
-                    WorkerThread { worker, loads, peers, phase }.run(listeners, inbox).await;
+                    WorkerThread { worker, loads, peers, phase }.run(listeners, inboxes).await;
                 };
                 // A runtime of this thread alone: its tasks need not be Send and cross no queue
                 // that others write to.
@@ -122,7 +126,7 @@ impl Fleet {
         }
         drop(started);
         starts.iter().collect::<io::Result<()>>()?;
-        Ok(Self { threads, inboxes: senders, ended })
+        Ok(Self { threads, inboxes: senders, orders, ended })
     }
 
     /// Opens one more listener: a socket for each worker.
@@ -132,6 +136,11 @@ impl Fleet {
             // A worker that has ended needs none.
             inbox.send(Delivery::Listener(listener)).ok();
         }
+    }
+
+    /// The way to tell the workers what is to become of some tunnels.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Waits until every worker has ended, which they do some time after the phase has changed.
@@ -145,6 +154,9 @@ impl Fleet {
     }
 }
 
+/// What comes to a worker from outside: connections and orders.
+type Inboxes = (mpsc::UnboundedReceiver<Delivery>, mpsc::UnboundedReceiver<Order>);
+
 #[derive(Clone)]
 struct WorkerThread {
     worker: Rc<Worker>,
@@ -154,11 +166,7 @@ struct WorkerThread {
 }
 
 impl WorkerThread {
-    async fn run(
-        self,
-        listeners: Vec<WorkerListener>,
-        mut inbox: mpsc::UnboundedReceiver<Delivery>,
-    ) {
+    async fn run(self, listeners: Vec<WorkerListener>, (mut inbox, mut orders): Inboxes) {
         for listener in listeners {
             self.listen(listener);
         }
@@ -173,6 +181,7 @@ impl WorkerThread {
                     Some(Delivery::Listener(listener)) => self.listen(listener),
                     None => break,
                 },
+                Some(order) = orders.recv() => order.obey(&self.worker),
             }
         }
         self.worker.begin_drain();

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match, Rate,
-    Route, Timeouts, Tls, Upstream, WebSocket,
+    ActiveCheck, Admin, Certificate, Config, Drain, Health, Heartbeat, KeepAlive, Limits, Listener,
+    Log, Match, Passive, Rate, Route, Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 16] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 19] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -30,6 +30,9 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 16] {
         ("Rate", "websocket.client_rate, websocket.upstream_rate", keys::<Rate>()),
         ("Upstream", "upstreams.NAME", keys::<Upstream>()),
         ("KeepAlive", "upstreams.NAME.keep_alive", keys::<KeepAlive>()),
+        ("Health", "upstreams.NAME.health", keys::<Health>()),
+        ("ActiveCheck", "upstreams.NAME.health.active", keys::<ActiveCheck>()),
+        ("Passive", "upstreams.NAME.health.passive", keys::<Passive>()),
         ("Admin", "admin", keys::<Admin>()),
         ("Drain", "drain", keys::<Drain>()),
         ("Log", "log", keys::<Log>()),
@@ -81,12 +84,14 @@ pub fn reference() -> String {
     page
 }
 
-const SCALARS: [(&str, &str); 5] = [
+const SCALARS: [(&str, &str); 7] = [
     ("Time", "time"),
     ("Limit", "time or `off`"),
     ("Size", "size"),
     ("Count", "number"),
     ("Switch", "switch"),
+    ("Percent", "share"),
+    ("Statuses", "statuses"),
 ];
 
 fn line(page: &mut String, text: &str) {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Time};
+use super::{Count, Health, Time};
 
 /// A group of servers that do the same work.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -18,6 +18,8 @@ pub struct Upstream {
     pub balance: Option<Balance>,
     /// Idle connections kept for the next request. Default: each its own.
     pub keep_alive: KeepAlive,
+    /// Which servers count as down. Default: each its own.
+    pub health: Health,
 }
 
 /// A server inside Bowline.

@@ -15,12 +15,13 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::net::TcpStream;
 
 use super::account::Account;
+use super::part;
 use super::service::Conversation;
 use super::upgrade;
 use super::worker::Worker;
 use crate::generation::{LiveRoute, Way};
 use crate::telemetry::{RouteShard, access};
-use crate::tunnel::{Closer, Extensions, Heading, Leg, Stream, Tunnel, Watch};
+use crate::tunnel::{Closer, Ended, Extensions, Heading, Leg, Reason, Stream, Tunnel, Watch};
 use crate::upstream::{self, Lease};
 
 /// The upstream half of a tunnel whose 101 is on its way to the client.
@@ -100,7 +101,8 @@ impl Pending {
             opening.tell(&held);
         }
         held.counters().tunnels_opened.inc();
-        let member = held.worker.roster.enter();
+        let labels = part::labels(held.lease.endpoint(), &held.route);
+        let member = held.worker.roster.enter(labels);
         let upstream = Leg { stream: upstream, read_ahead };
         let limits = Arc::clone(&held.route.limits);
         let tunnel = Tunnel::new(client, upstream, limits, extensions, member, held);
@@ -167,6 +169,9 @@ where
         let ended = ready!(Pin::new(&mut this.tunnel).poll(cx));
         let held = this.tunnel.watch();
         held.counters().tunnel_ended(&ended);
+        if let Some(upstream) = &held.route.upstream {
+            upstream.tunnel_ended(held.lease.endpoint(), is_lost(&ended), ended.lasted);
+        }
         if access::enabled() {
             access::tunnel_close(&access::TunnelClose {
                 id: held.id,
@@ -179,6 +184,12 @@ where
         }
         Poll::Ready(())
     }
+}
+
+/// Whether the upstream let it go without a Close: a crash, a reset, silence.
+fn is_lost(ended: &Ended) -> bool {
+    let rude = matches!(ended.reason, Reason::Error | Reason::Heartbeat | Reason::Lost);
+    rude && ended.closer == Closer::Upstream
 }
 
 #[cfg(test)]

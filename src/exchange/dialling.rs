@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Endpoint, Lease, Upstream, dial};
+use crate::upstream::{Endpoint, Lease, Mishap, Upstream, dial, is_local};
 
 /// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
 /// dead upstream does not triple every client's wait further.
@@ -76,6 +76,9 @@ pub(super) async fn connect(
         Some(Err(error)) => (Failure::ConnectFailed, error),
         None => (Failure::ConnectTimeout, io::ErrorKind::TimedOut.into()),
     };
+    if !is_local(&error) {
+        way.upstream.failed(lease.endpoint(), Mishap::Connect);
+    }
     counters.connect_failures.inc();
     tracing::warn!(
         upstream = &*way.upstream.name, endpoint = lease.endpoint().label, %error,

@@ -22,10 +22,10 @@ use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::upstream::Lease;
 use crate::upstream::http1::{
     AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
+use crate::upstream::{Lease, Mishap};
 
 /// A request as it goes out.
 #[derive(Debug)]
@@ -81,12 +81,9 @@ pub(super) async fn forward(
         });
         let answer = answer_within(timer, patience, story, head).await;
         let error = match answer {
-            None => {
-                return Err(Refusal::new(Failure::ResponseTimeout)
-                    .because("the upstream did not answer in time")
-                    .closing());
-            }
+            None => return Err(silent(way, &lease)),
             Some(Ok(head)) => {
+                way.upstream.answered(lease.endpoint(), head.status());
                 // A body that the upstream has answered without asking for it stays here, and nobody
                 // who switched protocols hears the rest of one.
                 let wanted = !story.is_held() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -100,6 +97,7 @@ pub(super) async fn forward(
             return Err(Refusal::new(failure).closing());
         }
         let failure = dialling::blame(&error);
+        report(way, &lease, &error, reused);
         if !repeatable || failure != Failure::ConnectionLost {
             tracing::warn!(
                 upstream = &*way.upstream.name, endpoint = lease.endpoint().label, %error,
@@ -118,6 +116,25 @@ pub(super) async fn forward(
         if !reused {
             attempts.failed(&lease, failure);
         }
+    }
+}
+
+/// No answer came in time.
+fn silent(way: Way<'_>, lease: &Lease) -> Refusal {
+    way.upstream.failed(lease.endpoint(), Mishap::Silence);
+    Refusal::new(Failure::ResponseTimeout).because("the upstream did not answer in time").closing()
+}
+
+/// Tells what speaks against an endpoint. A kept connection may end at any time; a fresh one has no
+/// such excuse.
+fn report(way: Way<'_>, lease: &Lease, error: &AnswerError, reused: bool) {
+    let excused = match error {
+        AnswerError::RequestBroken => true,
+        AnswerError::Ended | AnswerError::Failed(_) => reused,
+        AnswerError::Malformed(_) => false,
+    };
+    if !excused {
+        way.upstream.failed(lease.endpoint(), Mishap::Answer);
     }
 }
 

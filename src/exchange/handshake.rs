@@ -14,10 +14,10 @@ use super::upgrade::UpgradeRequest;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::upstream::Lease;
 use crate::upstream::http1::{
     AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
+use crate::upstream::{Lease, Mishap};
 
 /// What an upstream made of an upgrade.
 pub(super) enum Answer {
@@ -71,10 +71,12 @@ pub(super) async fn open(
         };
         match timer.within(patience, ask(connection, head.clone())).await {
             None => {
+                way.upstream.failed(lease.endpoint(), Mishap::Silence);
                 return Err(Refusal::new(Failure::HandshakeTimeout)
                     .because("the upstream did not answer the upgrade in time"));
             }
             Some(Err(error)) => {
+                way.upstream.failed(lease.endpoint(), Mishap::Answer);
                 tracing::warn!(
                     upstream = &*way.upstream.name,
                     endpoint = lease.endpoint().label,
@@ -83,7 +85,7 @@ pub(super) async fn open(
                 );
                 attempts.failed(&lease, dialling::blame(&error));
             }
-            Some(Ok(asked)) => return asked.judge(upgrade, lease),
+            Some(Ok(asked)) => return asked.judge(way, upgrade, lease),
         }
     }
 }
@@ -101,17 +103,25 @@ async fn ask(connection: Connection, head: Bytes) -> Result<Asked, AnswerError> 
 }
 
 impl Asked {
-    fn judge(self, upgrade: &UpgradeRequest, lease: Lease) -> Result<Answer, Refusal> {
+    fn judge(
+        self,
+        way: Way<'_>,
+        upgrade: &UpgradeRequest,
+        lease: Lease,
+    ) -> Result<Answer, Refusal> {
         let Self { head, in_flight } = self;
         if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            way.upstream.answered(lease.endpoint(), head.status());
             let response = Box::new(head.map(|()| in_flight.into_body(false)));
             return Ok(Answer::Declined { response, lease });
         }
         let (head, ()) = head.into_parts();
         upgrade.check(&head.headers).map_err(|what| {
+            way.upstream.failed(lease.endpoint(), Mishap::Upgrade);
             tracing::warn!(endpoint = lease.endpoint().label, "{what}");
             Refusal::new(Failure::BadUpgrade).because(what).closing()
         })?;
+        way.upstream.answered(lease.endpoint(), head.status);
         let (stream, read_ahead) = in_flight.into_stream();
         Ok(Answer::Switched {
             head: Box::new(head),

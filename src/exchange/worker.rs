@@ -166,6 +166,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::Plan;
+    use crate::tunnel::Labels;
     use crate::upstream::Registry;
 
     fn generation(upstream: &str, registry: &Registry, metrics: &Metrics) -> Generation {
@@ -242,7 +243,7 @@ mod tests {
     fn a_worker_without_tunnels_waits_for_the_last_to_leave() {
         let Bench { worker, .. } = bench(0);
         let mut context = Context::from_waker(Waker::noop());
-        let member = worker.roster.enter();
+        let member = worker.roster.enter(Labels::default());
         let mut without = pin!(worker.without_tunnels());
         assert!(without.as_mut().poll(&mut context).is_pending());
         drop(member);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{self, At, Mistakes};
+use crate::config::{self, At, Mistakes, OnRemoved};
 
 /// The end of a process, from SIGTERM to the last cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Drain {
     pub spread: Duration,
     /// The code in them.
     pub code: u16,
+    /// WebSockets live on whose route or endpoint a reload has removed.
+    pub keep_removed: bool,
 }
 
 impl Drain {
@@ -43,6 +45,7 @@ impl Drain {
                 }
             },
         };
-        Self { timeout, spread, code }
+        let keep_removed = written.on_removed == Some(OnRemoved::Keep);
+        Self { timeout, spread, code, keep_removed }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{At, Balance, Builtin, Config, Mistakes};
 
-use super::Endpoint;
+use super::{Endpoint, Health};
 
 /// Where requests of one or more routes go.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// How idle connections are kept.
     pub keep_alive: KeepAlive,
+    /// How its endpoints are judged.
+    pub health: Health,
 }
 
 /// Idle connections to endpoints.
@@ -67,6 +69,7 @@ pub(super) fn build_all(config: &Config, mistakes: &mut Mistakes) -> Vec<Upstrea
             name: name.clone(),
             endpoints,
             builtin: upstream.builtin,
+            health: Health::build(&upstream.health, &at.key("health"), mistakes),
             balance: upstream.balance.unwrap_or_default(),
             keep_alive: KeepAlive {
                 idle: upstream.keep_alive.idle.map_or(Duration::from_secs(60), |time| time.0),

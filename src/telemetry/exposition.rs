@@ -11,8 +11,8 @@ use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
 use super::{
-    Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, UpgradeOutcome, UpstreamShard,
-    WorkerShard,
+    CheckOutcome, Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, UpgradeOutcome,
+    UpstreamShard, WorkerShard,
 };
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};
@@ -69,16 +69,24 @@ families! {
     CONNECTIONS = gauge("bowline_connections", [], "Client connections open now, tunnels included.");
     DESCRIPTOR_LIMIT = gauge("bowline_descriptor_limit", [],
         "How many descriptors this process may open.");
+    ENDPOINT_EJECTIONS = counter("bowline_endpoint_ejections_total", ["upstream", "endpoint"],
+        "How often an endpoint was ejected for failures of clients' requests.");
     ENDPOINT_REQUESTS = gauge("bowline_endpoint_requests", ["upstream", "endpoint"],
         "Plain requests in flight to an endpoint now.");
     ENDPOINT_TUNNELS = gauge("bowline_endpoint_tunnels", ["upstream", "endpoint"],
         "Tunnels open to an endpoint now.");
+    ENDPOINT_UP = gauge("bowline_endpoint_up", ["upstream", "endpoint"],
+        "1 while an endpoint is neither down nor ejected.");
     FAILURES = counter("bowline_failures_total", ["route", "cause"],
         "Answers that Bowline made itself, by cause; the route is empty when none was found.");
     HANDED_OVER = counter("bowline_handed_over_total", [],
         "Fresh connections given to a less loaded worker.");
     HANDSHAKE_SECONDS = histogram("bowline_handshake_seconds", ["route"],
         "From the whole upgrade request to the upstream's 101.");
+    HEALTH_CHECKS = counter("bowline_health_checks_total", ["upstream", "result"],
+        "Active checks of endpoints by result.");
+    HEALTH_CHECK_SECONDS = histogram("bowline_health_check_seconds", ["upstream"],
+        "How long active checks took that passed.");
     LOG_LINES_DROPPED = counter("bowline_log_lines_dropped_total", [],
         "Log lines lost because the terminal, pipe or disk was slower than they came.");
     OVER_LIMIT = counter("bowline_over_limit_total", [],
@@ -115,6 +123,8 @@ families! {
         "Dials of an upstream that failed.");
     UPSTREAM_CONNECT_SECONDS = histogram("bowline_upstream_connect_seconds", ["upstream"],
         "How long successful dials took, TLS included.");
+    UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
+        "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
@@ -169,9 +179,15 @@ impl Collector for Exposition {
         for (name, shards) in self.tables.upstreams() {
             upstream(&mut page, &name, &shards);
         }
-        for ((upstream, endpoint), (tunnels, requests)) in self.tables.endpoints() {
-            page.add(&ENDPOINT_TUNNELS, &[&upstream, &endpoint], tunnels);
-            page.add(&ENDPOINT_REQUESTS, &[&upstream, &endpoint], requests);
+        for (name, panics) in self.tables.panics() {
+            page.add(&UPSTREAM_PANIC, &[&name], panics.into());
+        }
+        for ((upstream, endpoint), gauge) in self.tables.endpoints() {
+            let labels: [&str; 2] = [&upstream, &endpoint];
+            page.add(&ENDPOINT_TUNNELS, &labels, gauge.tunnels);
+            page.add(&ENDPOINT_REQUESTS, &labels, gauge.requests);
+            page.add(&ENDPOINT_UP, &labels, gauge.up.into());
+            page.add_unless_zero(&ENDPOINT_EJECTIONS, &labels, gauge.ejections);
         }
         page.families
     }
@@ -281,6 +297,11 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     page.spread(&UPSTREAM_CONNECT_SECONDS, &[name], merge(shards, |shard| &shard.connect_seconds));
+    for (at, outcome) in CheckOutcome::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.checks[at]);
+        page.add_unless_zero(&HEALTH_CHECKS, &[name, outcome.label()], count);
+    }
+    page.spread(&HEALTH_CHECK_SECONDS, &[name], merge(shards, |shard| &shard.check_seconds));
 }
 
 fn sum<T>(shards: &Sharded<T>, pick: impl Fn(&T) -> &Counter) -> u64 {
@@ -507,6 +528,8 @@ mod tests {
                 endpoint: "10.0.0.1:1".into(),
                 tunnels: 2,
                 requests: 1,
+                up: true,
+                ejections: 3,
             };
             vec![row.clone(), row]
         }));
@@ -553,6 +576,8 @@ mod tests {
             endpoint: endpoint.into(),
             tunnels,
             requests: 0,
+            up: false,
+            ejections: 0,
         };
         let rows = vec![row("ab", "c", 1), row("a", "bc", 2)];
         metrics.endpoints(Box::new(move || rows.clone()));

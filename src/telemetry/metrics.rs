@@ -3,6 +3,7 @@
 //! count there. The lock is taken when a plan is built and at scrape, never by a request.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
 use super::exposition::Exposition;
-use super::{Reloads, RouteShard, Sharded, UpstreamShard, WorkerShard};
+use super::{Flag, Reloads, RouteShard, Sharded, UpstreamShard, WorkerShard};
 
 /// Live load of one endpoint, read from the leases at scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub struct EndpointGauge {
     pub tunnels: u64,
     /// Plain requests in flight to it now.
     pub requests: u64,
+    /// Neither down nor ejected.
+    pub up: bool,
+    /// How often it was ejected.
+    pub ejections: u64,
+}
+
+impl EndpointGauge {
+    fn add(&mut self, other: &Self) {
+        self.tunnels = self.tunnels.saturating_add(other.tunnels);
+        self.requests = self.requests.saturating_add(other.requests);
+        self.ejections = self.ejections.saturating_add(other.ejections);
+        self.up |= other.up;
+    }
 }
 
 /// Where live endpoint loads come from.
@@ -40,6 +54,7 @@ pub(super) struct Tables {
     workers: Sharded<WorkerShard>,
     routes: Named<RouteShard>,
     upstreams: Named<UpstreamShard>,
+    panics: Mutex<BTreeMap<String, Arc<Flag>>>,
     endpoints: Mutex<Option<Arc<EndpointSource>>>,
     descriptor_limit: AtomicU64,
     reloads: Reloads,
@@ -52,6 +67,7 @@ impl Metrics {
             workers: Sharded::new(workers),
             routes: Named::new(workers),
             upstreams: Named::new(workers),
+            panics: Mutex::default(),
             endpoints: Mutex::new(None),
             descriptor_limit: AtomicU64::new(0),
             reloads: Reloads::default(),
@@ -71,6 +87,11 @@ impl Metrics {
     /// The counters of an upstream, made at first use.
     pub fn upstream(&self, name: &str) -> Arc<Sharded<UpstreamShard>> {
         self.tables.upstreams.entry(name)
+    }
+
+    /// Whether the health of an upstream is ignored, off at first use.
+    pub fn panic(&self, upstream: &str) -> Arc<Flag> {
+        Arc::clone(lock(&self.tables.panics).entry(upstream.to_owned()).or_default())
     }
 
     /// The counters that belong to no route.
@@ -136,20 +157,26 @@ impl Tables {
 
     /// Live loads, one row an endpoint: rows with the same two names are added up, because a page
     /// with a series twice is refused whole by the scraper.
-    pub(super) fn endpoints(&self) -> BTreeMap<(String, String), (u64, u64)> {
+    pub(super) fn endpoints(&self) -> BTreeMap<(String, String), EndpointGauge> {
         // The source takes locks of its own: let ours go first.
         let source = lock(&self.endpoints).clone();
-        let mut rows = BTreeMap::<_, (u64, u64)>::new();
+        let mut rows = BTreeMap::<_, EndpointGauge>::new();
         for row in source.map(|source| source()).unwrap_or_default() {
-            let load = rows.entry((row.upstream, row.endpoint)).or_default();
-            load.0 = load.0.saturating_add(row.tunnels);
-            load.1 = load.1.saturating_add(row.requests);
+            match rows.entry((row.upstream.clone(), row.endpoint.clone())) {
+                Entry::Vacant(place) => drop(place.insert(row)),
+                Entry::Occupied(mut known) => known.get_mut().add(&row),
+            }
         }
         rows
     }
 
     pub(super) fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    /// By upstream.
+    pub(super) fn panics(&self) -> Vec<(String, bool)> {
+        lock(&self.panics).iter().map(|(name, flag)| (name.clone(), flag.is_on())).collect()
     }
 
     pub(super) fn descriptor_limit(&self) -> u64 {

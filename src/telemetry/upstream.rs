@@ -1,6 +1,7 @@
-//! One worker's counters of one upstream: its connections, not what they carry.
+//! One worker's counters of one upstream: its connections, not what they carry. Checks are counted
+//! in the slot that is no worker's.
 
-use super::{Counter, Histogram, LATENCY};
+use super::{CheckOutcome, Counter, Histogram, LATENCY};
 
 /// What happened to connections of one upstream, as one worker saw it.
 #[derive(Debug)]
@@ -15,6 +16,19 @@ pub struct UpstreamShard {
     pub retries: Counter,
     /// How long successful dials took, TLS to the upstream included.
     pub connect_seconds: Histogram,
+    /// Active checks by outcome, indexed as [`CheckOutcome::ALL`].
+    pub checks: [Counter; CheckOutcome::ALL.len()],
+    /// How long checks took that passed.
+    pub check_seconds: Histogram,
+}
+
+impl UpstreamShard {
+    /// Counts a check.
+    pub fn count_check(&self, outcome: CheckOutcome) {
+        if let Some(counter) = self.checks.get(outcome as usize) {
+            counter.inc();
+        }
+    }
 }
 
 impl Default for UpstreamShard {
@@ -25,6 +39,8 @@ impl Default for UpstreamShard {
             reused: Counter::default(),
             retries: Counter::default(),
             connect_seconds: Histogram::new(&LATENCY),
+            checks: Default::default(),
+            check_seconds: Histogram::new(&LATENCY),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::Roster;
+use super::roster::{Group, Roster, Ticket};
 
 /// A few tunnels need no window: nobody is to wait longer than this for each.
 const EACH: Duration = Duration::from_millis(50);
@@ -34,13 +34,27 @@ impl Pace {
     /// the least to lose, and the oldest, with the most behind them, get the longest time to end by
     /// themselves.
     pub async fn close_all(self, roster: &Roster) {
-        let began = Instant::now();
         let tickets = roster.begin_closing(self.code);
+        self.close_each(roster, &tickets, || true).await;
+    }
+
+    /// Closes the tunnels of `group` in the same order, and those that still enter, until the group is
+    /// [reopened](Roster::reopen): who was not told by then is not.
+    pub async fn close_group(self, roster: &Roster, group: Group) {
+        let tickets = roster.begin_closing_group(group, self.code);
+        self.close_each(roster, &tickets, || roster.is_closing(group)).await;
+    }
+
+    async fn close_each(self, roster: &Roster, tickets: &[Ticket], goes_on: impl Fn() -> bool) {
+        let began = Instant::now();
         for (index, ticket) in tickets.iter().enumerate() {
             // Without randomness the places are only regular.
             let jitter = getrandom::u32().unwrap_or_default();
             let due = began.checked_add(self.slot(index, tickets.len(), jitter));
             sleep_until(due.unwrap_or(began)).await;
+            if !goes_on() {
+                return;
+            }
             roster.close(*ticket, self.code);
         }
     }
@@ -48,7 +62,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+    use std::task::{Context, Waker};
+
     use super::*;
+    use crate::tunnel::roster::Labels;
 
     const PACE: Pace = Pace { spread: Duration::from_secs(20), code: 1012 };
 
@@ -78,5 +96,29 @@ mod tests {
     fn no_window_is_all_at_once() {
         let pace = Pace { spread: Duration::ZERO, ..PACE };
         assert_eq!(pace.slot(4999, 5000, u32::MAX), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_closed_over_the_window_and_no_further_once_it_is_reopened() {
+        const GROUP: Group = Group { place: 0, number: 7 };
+        let roster = Rc::<Roster>::default();
+        let members: Vec<_> =
+            (0..1000).map(|index| roster.enter(Labels([7 + index % 2, 0]))).collect();
+        let told = |of: u32| {
+            let context = Context::from_waker(Waker::noop());
+            let members = members.iter().enumerate().filter(|(index, _)| *index as u32 % 2 == of);
+            members.filter(|(_, one)| one.poll_order(&context).is_some()).count()
+        };
+        let closing = PACE.close_group(&roster, GROUP);
+        let half = tokio::time::timeout(PACE.spread / 2, closing).await;
+        assert!(half.is_err() && (240..=260).contains(&told(0)), "{}", told(0));
+        let (closing, reopening) = (PACE.close_group(&roster, GROUP), async {
+            tokio::time::sleep(PACE.spread / 4).await;
+            roster.reopen(GROUP);
+        });
+        tokio::join!(closing, reopening);
+        assert!((330..=370).contains(&told(0)), "{}", told(0));
+        PACE.close_group(&roster, GROUP).await;
+        assert_eq!((told(0), told(1)), (500, 0));
     }
 }

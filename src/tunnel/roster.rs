@@ -15,11 +15,33 @@ pub struct Roster {
     entered: Cell<u64>,
     /// Who enters now is told to close at once, with this code.
     closing: Cell<Option<u16>>,
+    /// The same for who enters as one of a group.
+    closing_groups: RefCell<Vec<(Group, u16)>>,
+}
+
+/// What a tunnel belongs to: numbers whose meaning is their owner's, each at a place of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels(pub [u32; 2]);
+
+/// The tunnels that have one number at one place of their labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The place, from 0.
+    pub place: usize,
+    /// The number.
+    pub number: u32,
+}
+
+impl Group {
+    fn holds(self, labels: Labels) -> bool {
+        labels.0.get(self.place) == Some(&self.number)
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u64,
+    labels: Labels,
     order: Option<Order>,
     waker: Option<Waker>,
 }
@@ -49,11 +71,15 @@ pub struct Member {
 
 impl Roster {
     /// Takes a place for a new tunnel.
-    pub fn enter(self: &Rc<Self>) -> Member {
+    pub fn enter(self: &Rc<Self>, labels: Labels) -> Member {
         let number = self.entered.get();
         self.entered.set(number.wrapping_add(1));
-        let order = self.closing.get().map(Order::Close);
-        let key = self.entries.borrow_mut().insert(Entry { number, order, waker: None });
+        let of_group = || {
+            let groups = self.closing_groups.borrow();
+            groups.iter().find(|(group, _)| group.holds(labels)).map(|(_, code)| *code)
+        };
+        let order = self.closing.get().or_else(of_group).map(Order::Close);
+        let key = self.entries.borrow_mut().insert(Entry { number, labels, order, waker: None });
         Member { roster: Rc::clone(self), key }
     }
 
@@ -68,21 +94,46 @@ impl Roster {
     }
 
     /// Closes the door: tunnels that still enter are told to close with `code` at once. Returns
-    /// those that are here, the youngest first.
+    /// those that are here and were told nothing yet, the youngest first.
     pub fn begin_closing(&self, code: u16) -> Vec<Ticket> {
         self.closing.set(Some(code));
+        self.tickets(|_| true)
+    }
+
+    /// Closes the door to `group`, as [`begin_closing`](Self::begin_closing) does to all; open again
+    /// with [`reopen`](Self::reopen). A second time it is the newer code that counts.
+    pub fn begin_closing_group(&self, group: Group, code: u16) -> Vec<Ticket> {
+        self.reopen(group);
+        self.closing_groups.borrow_mut().push((group, code));
+        self.tickets(|labels| group.holds(labels))
+    }
+
+    /// Tunnels of `group` that enter from now on are not told to close. Who was told, was.
+    pub fn reopen(&self, group: Group) {
+        self.closing_groups.borrow_mut().retain(|(closing, _)| *closing != group);
+    }
+
+    /// Whether the door is closed to `group`.
+    pub fn is_closing(&self, group: Group) -> bool {
+        self.closing_groups.borrow().iter().any(|(closing, _)| *closing == group)
+    }
+
+    /// Those that are here and were told nothing yet, the youngest first.
+    fn tickets(&self, wanted: impl Fn(Labels) -> bool) -> Vec<Ticket> {
         let entries = self.entries.borrow();
+        let wanted =
+            entries.iter().filter(|(_, entry)| entry.order.is_none() && wanted(entry.labels));
         let mut tickets: Vec<Ticket> =
-            entries.iter().map(|(key, entry)| Ticket { key, number: entry.number }).collect();
+            wanted.map(|(key, entry)| Ticket { key, number: entry.number }).collect();
         tickets.sort_unstable_by_key(|ticket| std::cmp::Reverse(ticket.number));
         tickets
     }
 
-    /// Ends a tunnel properly, with `code`, if it is still there.
+    /// Ends a tunnel properly, with `code`, if it is still there and was not told before.
     pub fn close(&self, ticket: Ticket, code: u16) {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(ticket.key).filter(|entry| entry.number == ticket.number);
-        if let Some(entry) = entry {
+        if let Some(entry) = entry.filter(|entry| entry.order.is_none()) {
             entry.tell(Order::Close(code));
         }
     }
@@ -120,5 +171,61 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.roster.entries.borrow_mut().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const GROUP: Group = Group { place: 1, number: 7 };
+
+    fn told(member: &Member) -> Option<Order> {
+        member.poll_order(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn only_the_group_is_told_those_that_enter_later_among_them() {
+        let roster = Rc::<Roster>::default();
+        let (of_it, of_another) = (Labels([1, 7]), Labels([7, 1]));
+        let (old, other) = (roster.enter(of_it), roster.enter(of_another));
+        let tickets = roster.begin_closing_group(GROUP, 1012);
+        assert_eq!(tickets.len(), 1);
+        let (young, another) = (roster.enter(of_it), roster.enter(of_another));
+        assert_eq!((told(&old), told(&young)), (None, Some(Order::Close(1012))));
+        roster.close(tickets[0], 1012);
+        assert_eq!(told(&old), Some(Order::Close(1012)));
+        roster.reopen(GROUP);
+        assert!(!roster.is_closing(GROUP));
+        for member in [&other, &another, &roster.enter(of_it)] {
+            assert_eq!(told(member), None);
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_tunnel_and_not_for_the_next_in_its_place() {
+        let roster = Rc::<Roster>::default();
+        let gone = roster.enter(Labels([1, 7]));
+        let ticket = roster.begin_closing_group(GROUP, 1012)[0];
+        roster.reopen(GROUP);
+        drop(gone);
+        let next = roster.enter(Labels([1, 7]));
+        roster.close(ticket, 1012);
+        assert_eq!(told(&next), None);
+    }
+
+    #[test]
+    fn who_was_told_a_code_keeps_it_until_the_cut() {
+        let roster = Rc::<Roster>::default();
+        let member = roster.enter(Labels([1, 7]));
+        let ticket = roster.begin_closing_group(GROUP, 1001)[0];
+        roster.close(ticket, 1001);
+        assert_eq!(roster.begin_closing(1012), []);
+        roster.close(ticket, 1012);
+        assert_eq!(told(&member), Some(Order::Close(1001)));
+        roster.cut_all();
+        assert_eq!(told(&member), Some(Order::Cut));
     }
 }

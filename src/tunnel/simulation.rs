@@ -27,7 +27,7 @@ use self::history::History;
 use self::model::{Decision, Model};
 use self::peer::Manners;
 use self::wire::{Gauge, Log, Wire};
-use super::{Ended, Extensions, Leg, Limits, Pulse, Pulses, Reason, Roster, Rules, Tunnel};
+use super::{Ended, Extensions, Labels, Leg, Limits, Pulse, Pulses, Reason, Roster, Rules, Tunnel};
 
 /// How long a tunnel is watched.
 const HORIZON: Duration = Duration::from_secs(240);
@@ -164,7 +164,7 @@ impl Scene {
             Leg { stream: far, read_ahead: Vec::new() },
             Arc::new(setup.limits),
             Extensions::None,
-            roster.enter(),
+            roster.enter(Labels::default()),
             (),
         );
         let tunnel = tunnel.retiring(setup.max_age);

@@ -43,7 +43,7 @@ pub(super) fn open(buffer: usize, limits: Limits, ahead: (&[u8], &[u8])) -> Ends
         Leg { stream: upstream_far, read_ahead: ahead.1.to_vec() },
         Arc::new(limits),
         Extensions::None,
-        roster.enter(),
+        roster.enter(Labels::default()),
         (),
     );
     Ends { client, upstream, tunnel: tokio::task::spawn_local(tunnel), roster }

@@ -1,7 +1,9 @@
 //! One live endpoint: what to dial, and how much it carries now across all workers and plans.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use super::health::{Look, Standing};
 use crate::plan::Target;
 
 /// An endpoint and its counts. Its leases keep it alive after a plan has dropped it.
@@ -17,6 +19,8 @@ pub struct Endpoint {
     pub target: Target,
     pub(super) tunnels: AtomicUsize,
     pub(super) requests: AtomicUsize,
+    /// Whether it gets requests.
+    pub(super) standing: Standing,
 }
 
 impl Endpoint {
@@ -28,6 +32,7 @@ impl Endpoint {
             target,
             tunnels: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
+            standing: Standing::default(),
         }
     }
 
@@ -39,6 +44,34 @@ impl Endpoint {
     /// Requests in flight, handshakes among them.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is neither down nor ejected.
+    pub fn is_open(&self) -> bool {
+        self.standing.is_open()
+    }
+
+    /// How often it was ejected.
+    pub fn ejections(&self) -> u64 {
+        self.standing.ejections()
+    }
+
+    /// How long ago it last came back, from being down or ejected; `None` when it never was out.
+    pub fn since_back(&self) -> Option<Duration> {
+        self.standing.since_back()
+    }
+
+    /// Whether a pick may take it; tells when that is news.
+    pub(super) fn look(&self) -> Look {
+        let look = self.standing.look();
+        if look == Look::Back {
+            tracing::info!(
+                upstream = self.upstream,
+                endpoint = self.label,
+                "an endpoint is back from its ejection"
+            );
+        }
+        look
     }
 
     /// What balancing looks at.

@@ -18,6 +18,7 @@ pub struct Registry {
 struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     next_id: usize,
+    numbers: HashMap<String, u32>,
 }
 
 impl Registry {
@@ -37,6 +38,13 @@ impl Registry {
         endpoint
     }
 
+    /// A number for a name (of a route, say), the same in every plan.
+    pub fn number(&self, name: &str) -> u32 {
+        let mut known = self.lock();
+        let next = u32::try_from(known.numbers.len()).unwrap_or(u32::MAX);
+        *known.numbers.entry(name.to_owned()).or_insert(next)
+    }
+
     /// What each endpoint carries now.
     pub fn gauges(&self) -> Vec<EndpointGauge> {
         let known = self.lock();
@@ -47,6 +55,8 @@ impl Registry {
                 endpoint: label.clone(),
                 tunnels: endpoint.tunnels() as u64,
                 requests: endpoint.requests() as u64,
+                up: endpoint.is_open(),
+                ejections: endpoint.ejections(),
             })
         });
         live.collect()

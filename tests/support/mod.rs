@@ -362,7 +362,15 @@ impl Upstream {
 
     /// Serves every connection by `serve` on a thread of its own, for tests that only watch the client.
     pub fn serving(serve: impl Fn(Wire) + Send + Sync + Clone + 'static) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serving_at(([127, 0, 0, 1], 0).into(), serve)
+    }
+
+    /// The same at an address that is free.
+    pub fn serving_at(
+        address: SocketAddr,
+        serve: impl Fn(Wire) + Send + Sync + Clone + 'static,
+    ) -> SocketAddr {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

@@ -11,7 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 use super::super::tests::{Ends, LIMITS, open, run};
-use super::super::{Extensions, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel};
+use super::super::{
+    Extensions, Labels, Leg, Limits, Pace, Pulse, Pulses, Rate, Roster, Rules, Tunnel,
+};
 use super::*;
 
 const FRAMES: Limits = Limits {
@@ -385,7 +387,7 @@ fn an_old_tunnel_ends_with_1012_however_busy_it_is() {
             Leg { stream: upstream_far, read_ahead: Vec::new() },
             Arc::new(FRAMES),
             Extensions::None,
-            roster.enter(),
+            roster.enter(Labels::default()),
             (),
         );
         let began = Instant::now();
@@ -415,7 +417,7 @@ fn a_drain_reaches_who_is_here_and_who_still_comes() {
             Leg { stream: duplex(64).0, read_ahead: Vec::new() },
             Arc::new(FRAMES),
             Extensions::None,
-            ends.roster.enter(),
+            ends.roster.enter(Labels::default()),
             (),
         );
         assert_eq!(late.await.reason, Reason::Drain);
@@ -647,7 +649,7 @@ fn the_kernel_gives_up_who_is_asked_no_sooner_than_bowline_does() {
             Leg { stream: upstream, read_ahead: Vec::new() },
             Arc::new(Limits { pulses, ..FRAMES }),
             Extensions::None,
-            Rc::new(Roster::default()).enter(),
+            Rc::new(Roster::default()).enter(Labels::default()),
             (),
         );
         tokio::task::spawn_local(tunnel);
@@ -744,7 +746,7 @@ fn a_client_that_kept_its_rate_is_not_ended_for_a_slow_upstream() {
             Leg { stream: upstream_far, read_ahead: Vec::new() },
             Arc::new(Limits { client_rate: rate(true), ..FRAMES }),
             Extensions::None,
-            roster.enter(),
+            roster.enter(Labels::default()),
             (),
         );
         let tunnel = tokio::task::spawn_local(tunnel);
