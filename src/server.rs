@@ -17,7 +17,7 @@ use crate::admin::{self, AdminState};
 use crate::config::Mistakes;
 use crate::drain::Phase;
 use crate::generation::Generation;
-use crate::plan::{Endpoint, Plan, Target};
+use crate::plan::{Endpoint, Plan};
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
@@ -74,9 +74,7 @@ impl Server {
         for upstream in &mut plan.upstreams {
             let Some(kind) = upstream.builtin else { continue };
             let server = BuiltinServer::bind(kind)?;
-            let address = server.address()?;
-            let label = address.to_string();
-            upstream.endpoints = vec![Endpoint { label, target: Target::Address(address) }];
+            upstream.endpoints = vec![Endpoint::at(server.address()?)];
             builtins.push(server);
         }
         let generation = Generation::new(plan, &registry, &metrics);
