@@ -8,6 +8,9 @@ pub mod builtin;
 mod cookies;
 mod dial;
 mod endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 pub mod http1;
 mod lease;
@@ -144,3 +147,6 @@ impl<Open: Fn(&Arc<Endpoint>) -> bool> Snapshot for Now<'_, Open> {
         age.map_or(WARM, |age| balance::warmth(age, slow))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,15 @@
 //! Which of several real servers gets a request: by turns, by weight, by load, by hash, and backups.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "a server that takes its time")]
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use support::{Bowline, handshake, nobody, node};
+use support::{Bowline, SWITCHING, Upstream, handshake, nobody, node};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -89,6 +91,30 @@ fn open_sockets_are_load_and_weights_divide_them() {
         drop(sockets);
         bowline.wait_metric("bowline_tunnels{route=\"r\"}", 0.0);
     }
+}
+
+#[test]
+fn among_equals_the_better_of_two_is_the_one_that_answers_sooner() {
+    let slow = Upstream::serving(|mut wire| {
+        wire.head();
+        std::thread::sleep(Duration::from_millis(30));
+        wire.send(SWITCHING);
+        wire.send("s");
+        wire.rest();
+    });
+    let bowline = serving(&quoted(&[slow, node("q")]), "balance: power_of_two", "");
+    let mut met = String::new();
+    for _ in 0..20 {
+        let mut client = bowline.client();
+        client.send(handshake("/ws", ""));
+        assert!(client.head().starts_with("HTTP/1.1 101 "));
+        met.push_str(std::str::from_utf8(&client.exactly(1)).unwrap());
+        client.finish();
+        client.rest();
+        bowline.wait_metric("bowline_tunnels{route=\"r\"}", 0.0);
+    }
+    // Each is tried once; and once in 256 both draws are of one and the same.
+    assert!(met.matches('q').count() >= 17, "{met}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod configuration;
+pub mod open_packet;
 pub mod request_head;
 pub mod switching_answer;
 mod wire;

@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use bowline_fuzz::{answer, configuration, request_head, switching_answer};
+use bowline_fuzz::{answer, configuration, open_packet, request_head, switching_answer};
 
 const CHANGES: usize = 20_000;
 
@@ -162,6 +162,11 @@ fn any_answer_is_refused_or_read_in_one_way_however_it_is_cut() {
 }
 
 #[test]
+fn any_answer_gives_out_one_session_or_none_however_it_is_cut() {
+    run("open_packet", 5, open_packet::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
@@ -191,6 +196,9 @@ fn the_targets_see_what_they_are_meant_to() {
         ("connection-names-host", 0),
     ] {
         assert_eq!(request_head::served(&of(&heads, name)), accepted, "{name}");
+    }
+    for (file, data) in corpus("open_packet") {
+        assert_eq!(open_packet::heard(&data), file.starts_with("right"), "{file}");
     }
     for (file, data) in corpus("switching_answer") {
         // Legal for hyper and harmless: the head that the client gets is Bowline's own.

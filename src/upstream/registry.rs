@@ -41,11 +41,13 @@ impl Default for Registry {
 
 impl Registry {
     /// The endpoints of `upstream`, with the counts they already have. One that appears beside
-    /// others begins its slow start; where all are new, nobody is there to take its share meanwhile.
+    /// others begins its slow start; where all are new, nobody is there to take their share meanwhile.
     pub(super) fn endpoints(&self, upstream: &str, plan: &[plan::Endpoint]) -> Vec<Arc<Endpoint>> {
         let mut known = self.lock();
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
-        let is_known = known.endpoints.keys().any(|(name, _)| name == upstream);
+        let is_known = plan
+            .iter()
+            .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
         let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
         live.collect()
     }
