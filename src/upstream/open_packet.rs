@@ -10,6 +10,9 @@ use super::sessions::Sessions;
 /// An open packet has some hundred bytes; what is longer is another answer.
 const MOST: usize = 2048;
 
+/// Digits of a packet's length.
+const LONGEST_LENGTH: usize = 7;
+
 /// Hears an answer that should give out a session.
 #[derive(Debug)]
 pub struct Overhearing {
@@ -59,7 +62,9 @@ impl Overhearing {
 fn session(heard: &[u8]) -> Heard {
     let digits = heard.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let packet = match heard.split_at_checked(digits) {
-        Some((_, [])) if digits < 8 => return Heard::TooLittle,
+        // No packet is so long; and in pieces the verdict must be the one on the whole.
+        _ if digits > LONGEST_LENGTH => None,
+        Some((_, [])) => return Heard::TooLittle,
         Some((b"0", [b'{', ..])) => heard.get(1..),
         Some((_, [b':'])) if digits > 0 => return Heard::TooLittle,
         Some((_, [b':', b'0'])) if digits > 0 => return Heard::TooLittle,
@@ -99,7 +104,16 @@ mod tests {
 
     #[test]
     fn other_answers_are_not_taken_for_one() {
-        for text in ["<html>", "{\"sid\":\"a\"}", "4hello", "ok", "0[1]", "0{\"code\":1}", "1:4x"] {
+        for text in [
+            "<html>",
+            "{\"sid\":\"a\"}",
+            "4hello",
+            "ok",
+            "0[1]",
+            "0{\"code\":1}",
+            "1:4x",
+            "123456789:0{\"sid\":\"a\"}",
+        ] {
             assert_eq!(heard(text), Heard::Nothing, "{text}");
         }
     }
