@@ -74,8 +74,9 @@ fn session(heard: &[u8]) -> Heard {
     let Some(json) = packet else { return Heard::Nothing };
     match serde_json::Deserializer::from_slice(json).into_iter::<Open>().next() {
         Some(Ok(open)) => Heard::Session(open.sid),
-        Some(Err(error)) if error.is_eof() => Heard::TooLittle,
-        _ => Heard::Nothing,
+        // A number cut in its middle looks as wrong as one that is: only the bound on what is heard
+        // ends the waiting.
+        Some(Err(_)) | None => Heard::TooLittle,
     }
 }
 
@@ -110,7 +111,6 @@ mod tests {
             "4hello",
             "ok",
             "0[1]",
-            "0{\"code\":1}",
             "1:4x",
             "123456789:0{\"sid\":\"a\"}",
         ] {
