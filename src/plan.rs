@@ -1,6 +1,7 @@
 //! What a configuration means: resolved, checked, immutable. Every mistake is found in one pass
 //! and told with its place; nothing here opens a socket or reads a file.
 
+mod balance;
 mod difference;
 mod drain;
 mod endpoint;
@@ -8,6 +9,7 @@ mod health;
 mod listener;
 mod route;
 mod routes;
+mod sticky;
 mod trusted;
 mod upstream;
 mod websocket;
@@ -22,6 +24,7 @@ use http::HeaderValue;
 use crate::config::{self, At, Config, Mistakes};
 use crate::fields::is_token;
 
+pub use self::balance::{Balance, Key};
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
@@ -29,6 +32,7 @@ pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
+pub use self::sticky::{Cookie, Sticky};
 pub use self::trusted::TrustedProxies;
 pub use self::upstream::{KeepAlive, Upstream};
 pub use self::websocket::{Pulse, Rate, WebSocket};
@@ -76,6 +80,7 @@ impl Plan {
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
         websocket::check(&config.websocket, &root.key("websocket"), mistakes);
+        sticky::check_secret(config, mistakes);
         let listeners = listener::build_all(config, folder, mistakes);
         let pseudonym = pseudonym(config, mistakes);
         Self {

@@ -16,7 +16,7 @@ use crate::accept::{
 use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
 use crate::generation::Generation;
-use crate::plan::{Difference, Endpoint, Plan, Target};
+use crate::plan::{Difference, Endpoint, Plan};
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
 use crate::upstream::{Checkers, Notice, Registry};
@@ -225,8 +225,7 @@ impl Builtins {
                 let server = BuiltinServer::bind(kind)?;
                 let address = server.address()?;
                 fresh.push(server);
-                let endpoint =
-                    Endpoint { label: address.to_string(), target: Target::Address(address) };
+                let endpoint = Endpoint::at(address);
                 self.0.push((upstream.name.clone(), kind, endpoint.clone()));
                 endpoint
             };

@@ -433,7 +433,12 @@ routes:
   - { match: { path: /demo, headers: { x-beta: \"1\" } }, upstream: echo, timeouts: { idle: 5m } }
 upstreams:
   chat: { endpoints: [ \"10.0.0.1:9001\", \"10.0.0.2:9001\" ], balance: least_connections }
-  web: { endpoints: [ \"10.0.0.3:8080\" ], balance: round_robin }
+  web:
+    endpoints: [ \"10.0.0.3:8080\", { address: \"10.0.0.4:8080\", weight: 2, backup: true } ]
+    balance: maglev
+    hash_by: { header: X-User }
+    slow_start: 30s
+    sticky: { engineio: { name: node } }
   echo: { builtin: echo }
 ";
 
@@ -451,7 +456,9 @@ fn explain_tells_what_a_request_would_meet() {
         (
             &["POST", "http://a.b.example:8081/any?x=1"],
             "listener  127.0.0.1:8081 second\nrequest   plain HTTP\nroute     *.example/\n\
-             guards    max_body 1024 bytes\nupstream  web (10.0.0.3:8080 by round_robin)\n\
+             guards    max_body 1024 bytes\n\
+             upstream  web (10.0.0.3:8080, 10.0.0.4:8080 weight 2 backup by maglev of header x-user, slow start 30s)\n\
+             sticky    engineio, cookie node\n\
              timeouts  connect 5s, response 120s, body 60s\n",
         ),
         (

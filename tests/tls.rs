@@ -283,6 +283,24 @@ fn an_upstreams_fin_becomes_a_close_notify() {
 }
 
 #[test]
+fn a_sticky_cookie_is_secure_over_tls() {
+    let folder = Folder::new("sticky");
+    folder.issue("cert", &["a.example"]);
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0, tls: {{ certificates: [ {} ] }} }} ]\n\
+         routes: [ {{ upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{}\" ], sticky: cookie }} }}\n",
+        folder.entry("cert"),
+        content()
+    ));
+    let mut tls = connect(bowline.address, "a.example");
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+    let head = head(&mut tls);
+    let set = support::header(&head, "set-cookie").unwrap();
+    assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{set}");
+}
+
+#[test]
 fn the_server_name_picks_the_certificate_and_a_stranger_gets_the_first() {
     let folder = Folder::new("names");
     let first = folder.issue("a", &["a.example"]);

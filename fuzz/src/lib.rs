@@ -5,6 +5,7 @@ pub mod answer;
 pub mod check_frames;
 pub mod configuration;
 pub mod frames;
+pub mod open_packet;
 pub mod request_head;
 pub mod switching_answer;
 mod wire;

@@ -7,7 +7,7 @@ use std::path::Path;
 use bowline::tunnel::fuzzing::Seen;
 use bowline::upstream::check_fuzzing::Told;
 use bowline_fuzz::{
-    answer, check_frames, configuration, frames, request_head, switching_answer,
+    answer, check_frames, configuration, frames, open_packet, request_head, switching_answer,
 };
 
 const CHANGES: usize = 20_000;
@@ -199,6 +199,11 @@ fn any_frames_of_a_checked_server_are_refused_or_read_in_one_way_however_they_ar
 }
 
 #[test]
+fn any_answer_gives_out_one_session_or_none_however_it_is_cut() {
+    run("open_packet", 5, open_packet::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
@@ -228,6 +233,9 @@ fn the_targets_see_what_they_are_meant_to() {
         ("connection-names-host", 0),
     ] {
         assert_eq!(request_head::served(&of(&heads, name)), accepted, "{name}");
+    }
+    for (file, data) in corpus("open_packet") {
+        assert_eq!(open_packet::heard(&data), file.starts_with("right"), "{file}");
     }
     for (file, data) in corpus("switching_answer") {
         // Legal for hyper and harmless: the head that the client gets is Bowline's own.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
 use crate::exchange::{Preview, preview};
-use crate::plan::{Listener, Plan, Route};
+use crate::plan::{Endpoint, Listener, Plan, Route};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     let plan = load::plan(&args.file)?;
@@ -124,13 +124,19 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool) {
     };
     line(text, "guards", format_args!("{guards}"));
     if let Some(upstream) = plan.upstream_of(route) {
-        let endpoints: Vec<&str> =
-            upstream.endpoints.iter().map(|one| one.label.as_str()).collect();
+        let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
+        let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
         let endpoints = match upstream.builtin {
             Some(kind) => format!("built in: {}", kind.as_str()),
-            None => format!("{} by {}", endpoints.join(", "), upstream.balance.as_str()),
+            None => {
+                let slow = slow.unwrap_or_default();
+                format!("{} by {}{slow}", endpoints.join(", "), upstream.balance)
+            }
         };
         line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+        if let Some(sticky) = &upstream.sticky {
+            line(text, "sticky", format_args!("{sticky}"));
+        }
     }
     let times = &route.timeouts;
     if websocket {
@@ -153,6 +159,13 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool) {
             ),
         );
     }
+}
+
+/// An endpoint with what is not as usual about it.
+fn endpoint(one: &Endpoint) -> String {
+    let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
+    let backup = if one.backup { " backup" } else { "" };
+    format!("{}{weight}{backup}", one.label)
 }
 
 fn kind(websocket: bool) -> &'static str {

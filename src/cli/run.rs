@@ -60,7 +60,8 @@ fn without_file(listen: &str, upstreams: &[String]) -> Config {
     };
     let listener = config::Listener { address: Some(address), ..Default::default() };
     let route = config::Route { upstream: Some("upstream".to_owned()), ..Default::default() };
-    let upstream = config::Upstream { endpoints: upstreams.to_vec(), ..Default::default() };
+    let endpoints = upstreams.iter().cloned().map(config::EndpointEntry::from).collect();
+    let upstream = config::Upstream { endpoints, ..Default::default() };
     Config {
         listeners: vec![listener],
         routes: vec![route],

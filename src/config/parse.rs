@@ -339,7 +339,8 @@ mod tests {
     fn a_bad_word_in_the_third_upstream_is_shown_at_the_word() {
         let text =
             "upstreams:\n  a: { balance: round_robin }\n  b: {}\n  c:\n    balance: fastest\n";
-        let line = "f:5:14: unknown word `fastest`; write `least_connections` or `round_robin`, or remove it";
+        let line = "f:5:14: unknown word `fastest`; write `least_connections`, `round_robin`, \
+                    `power_of_two`, `random`, `ring_hash` or `maglev`, or remove it";
         assert_eq!(said(text), [line]);
     }
 

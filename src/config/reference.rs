@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    ActiveCheck, Admin, Certificate, Config, Drain, Health, Heartbeat, KeepAlive, Limits, Listener,
-    Log, Match, Passive, Rate, Route, Timeouts, Tls, Upstream, WebSocket,
+    ActiveCheck, Admin, Certificate, Config, Drain, Endpoint, HashField, Health, Heartbeat,
+    KeepAlive, Limits, Listener, Log, Match, Passive, Rate, Route, StickyBy, StickyCookie,
+    Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 19] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 23] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -29,6 +30,14 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 19] {
         ("Heartbeat", "websocket.heartbeat", keys::<Heartbeat>()),
         ("Rate", "websocket.client_rate, websocket.upstream_rate", keys::<Rate>()),
         ("Upstream", "upstreams.NAME", keys::<Upstream>()),
+        ("Endpoint", "upstreams.NAME.endpoints[]", keys::<Endpoint>()),
+        ("HashField", "upstreams.NAME.hash_by", keys::<HashField>()),
+        ("StickyBy", "upstreams.NAME.sticky", keys::<StickyBy>()),
+        (
+            "StickyCookie",
+            "upstreams.NAME.sticky.cookie, upstreams.NAME.sticky.engineio",
+            keys::<StickyCookie>(),
+        ),
         ("KeepAlive", "upstreams.NAME.keep_alive", keys::<KeepAlive>()),
         ("Health", "upstreams.NAME.health", keys::<Health>()),
         ("ActiveCheck", "upstreams.NAME.health.active", keys::<ActiveCheck>()),
@@ -111,11 +120,18 @@ fn kind(property: &Value, schema: &Value) -> String {
         if !choices(&schema["$defs"][name]).is_empty() {
             return "word".to_owned();
         }
+        if let Some(ways) = schema["$defs"][name]["anyOf"].as_array() {
+            let ways: Vec<String> = ways.iter().map(|way| kind(way, schema)).collect();
+            return ways.join(" or ");
+        }
         let section = sections().into_iter().find(|(section, ..)| *section == name);
         return section.map_or_else(
             || name.to_owned(),
             |(_, heading, _)| format!("[{name}]({})", anchor(heading)),
         );
+    }
+    if property["enum"].is_array() {
+        return "word".to_owned();
     }
     match property["type"].as_str() {
         Some("string") => "text".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Admin, Count, Drain, Listener, Log, Route, Timeouts, Upstream, WebSocket};
+use super::{Admin, Count, Drain, Listener, Log, Route, Secret, Timeouts, Upstream, WebSocket};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -39,6 +39,10 @@ pub struct Config {
     pub via: Option<String>,
     /// Which headers tell the upstream about the client. Default: `both`.
     pub forwarded: Option<Forwarded>,
+    /// What signs the cookies of `sticky`: at least 32 characters, best from the environment as
+    /// `${BOWLINE_SECRET}`. Bowlines in front of the same endpoints need the same one, or they ignore each
+    /// other's cookies. Default: a random one for each process, so that its cookies end with it.
+    pub secret: Option<Secret>,
 }
 
 /// Which headers tell the upstream who the client is and how it came.

@@ -3,19 +3,30 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Health, Time};
+use super::{Balance, Count, EndpointEntry, HashBy, Health, Limit, Sticky, Time};
 
 /// A group of servers that do the same work.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upstream settings")]
 pub struct Upstream {
-    /// Addresses of the servers: `10.0.0.1:9001`, `chat.internal:9001` or
-    /// `http://chat.internal:9001`. Either these or `builtin` is needed. Default: none.
-    pub endpoints: Vec<String>,
+    /// The servers: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`, or a
+    /// mapping. Either these or `builtin` is needed. Default: none.
+    pub endpoints: Vec<EndpointEntry>,
     /// A server inside Bowline, in place of endpoints. Default: none.
     pub builtin: Option<Builtin>,
     /// Which endpoint gets the next request. Default: `least_connections`.
     pub balance: Option<Balance>,
+    /// What `ring_hash` and `maglev` look at: `client_ip`, `path`, or one of `{ header: NAME }`,
+    /// `{ cookie: NAME }` and `{ query: NAME }`. Requests with the same value meet the same endpoint,
+    /// through every Bowline with the same endpoints, in whatever order. Default: `client_ip`.
+    pub hash_by: Option<HashBy>,
+    /// How long an endpoint that appears beside others, or recovers, takes to come to its whole
+    /// share, beginning with a tenth. Default: `off`.
+    pub slow_start: Option<Limit>,
+    /// What keeps a client with the endpoint that it met first: `cookie`, `engineio` (the sessions of
+    /// socket.io, so that its long polling and its WebSocket meet the same server), `client_ip`, or
+    /// a mapping. Whose endpoint is gone goes to another one. Default: none.
+    pub sticky: Option<Sticky>,
     /// Idle connections kept for the next request. Default: each its own.
     pub keep_alive: KeepAlive,
     /// Which servers count as down. Default: each its own.
@@ -30,17 +41,6 @@ pub enum Builtin {
     Echo,
     /// A page that opens a WebSocket to `/echo` on the same host and shows its frames.
     Page,
-}
-
-/// Which endpoint gets the next request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// The one with the fewest requests and tunnels in progress; right for long-lived sockets.
-    #[default]
-    LeastConnections,
-    /// Each in turn.
-    RoundRobin,
 }
 
 /// Idle connections to an upstream, kept for the next request.
@@ -60,16 +60,6 @@ impl Builtin {
         match self {
             Self::Echo => "echo",
             Self::Page => "page",
-        }
-    }
-}
-
-impl Balance {
-    /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LeastConnections => "least_connections",
-            Self::RoundRobin => "round_robin",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Endpoint, Lease, Mishap, Upstream, dial, is_local};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap, Upstream, dial, is_local};
 
 /// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
 /// dead upstream does not triple every client's wait further.
@@ -29,12 +29,12 @@ impl Attempts {
     ///
     /// # Errors
     /// What the last attempt failed with, when no further one may be made.
-    pub(super) fn lease(&self, upstream: &Upstream) -> Result<Lease, Failure> {
+    pub(super) fn lease(&self, upstream: &Upstream, claim: &Claim) -> Result<Lease, Failure> {
         let exhausted = self.last.unwrap_or(Failure::NoEndpoint);
         if self.tried.len() >= MAX_ATTEMPTS {
             return Err(exhausted);
         }
-        upstream.lease(&self.tried).ok_or(exhausted)
+        upstream.lease(claim, &self.tried).ok_or(exhausted)
     }
 
     /// Notes that an endpoint failed; the next lease is for another.

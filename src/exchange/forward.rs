@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::generation::Way;
 use crate::upstream::http1::{
     AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
-use crate::upstream::{Lease, Mishap};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap};
 
 /// A request as it goes out.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ pub(super) async fn forward(
     worker: &Worker,
     timer: &LazyTimer,
     way: Way<'_>,
+    claim: &Claim,
     mut request: Outbound,
     story: &BodyStory,
 ) -> Result<Forwarded, Refusal> {
@@ -61,7 +63,7 @@ pub(super) async fn forward(
     let mut repeatable = request.body.is_none() && request.method.is_idempotent();
     let mut fresh_only = false;
     loop {
-        let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
+        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
         let (connection, reused) =
             match connection(worker, timer, way, &lease, attempts.is_retry(), fresh_only).await {
                 Ok(connection) => connection,
@@ -192,9 +194,9 @@ async fn answer_within<T>(
 }
 
 impl Forwarded {
-    /// Who answered, for the access line.
-    pub(super) fn endpoint(&self) -> String {
-        self.lease.endpoint().label.clone()
+    /// Who answered.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.lease.endpoint()
     }
 
     /// The body that streams the answer to the client and gives the connection back.
@@ -202,9 +204,14 @@ impl Forwarded {
         self,
         worker: &Rc<Worker>,
         way: Way<'_>,
+        claim: &Claim,
         truncated: &Rc<Cell<bool>>,
     ) -> Response<ResponseBody> {
         let Self { response, lease } = self;
+        let overhearing = match response.status() {
+            StatusCode::OK => way.upstream.overhearing(claim, lease.endpoint()),
+            _ => None,
+        };
         let reuse = Some(Reuse { worker: Rc::clone(worker), keep_alive: way.upstream.keep_alive });
         response.map(|incoming| {
             ResponseBody::upstream(Box::new(FromUpstream {
@@ -213,6 +220,7 @@ impl Forwarded {
                 lease: Some(lease),
                 truncated: Rc::clone(truncated),
                 broken: None,
+                overhearing,
             }))
         })
     }

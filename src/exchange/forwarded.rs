@@ -53,6 +53,15 @@ impl Origin {
         client
     }
 
+    /// Whether the client itself came over TLS: here, or at a trusted proxy in front.
+    pub(super) fn is_secure(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> bool {
+        let told = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        let secure = |proto: &[u8]| {
+            proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
+        };
+        self.tls || (trusted.contains(self.peer.ip()) && told().is_some_and(secure))
+    }
+
     /// Sets the forwarding headers of a request to `authority`.
     pub(super) fn apply(
         &self,

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, response};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::dialling::{self, Attempts};
 use super::outbound_fields::OutboundFields;
@@ -17,7 +18,7 @@ use crate::generation::Way;
 use crate::upstream::http1::{
     AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
-use crate::upstream::{Lease, Mishap};
+use crate::upstream::{Claim, Lease, Mishap};
 
 /// What an upstream made of an upgrade.
 pub(super) enum Answer {
@@ -50,6 +51,7 @@ pub(super) async fn open(
     worker: &Worker,
     timer: &LazyTimer,
     way: Way<'_>,
+    claim: &Claim,
     upgrade: &UpgradeRequest,
     target: &str,
     fields: &OutboundFields,
@@ -58,10 +60,11 @@ pub(super) async fn open(
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     let mut attempts = Attempts::default();
     loop {
-        let lease = attempts.lease(way.upstream).map_err(Refusal::new)?;
+        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
         if attempts.is_retry() {
             way.upstream.counters.at(worker.id).retries.inc();
         }
+        let began = Instant::now();
         let connection = match dialling::connect(worker, timer, way, &lease).await {
             Ok(connection) => connection,
             Err(failure) => {
@@ -85,7 +88,13 @@ pub(super) async fn open(
                 );
                 attempts.failed(&lease, dialling::blame(&error));
             }
-            Some(Ok(asked)) => return asked.judge(way, upgrade, lease),
+            Some(Ok(asked)) => {
+                let answer = asked.judge(way, upgrade, lease)?;
+                if let Answer::Switched { lease, .. } = &answer {
+                    lease.endpoint().handshake_took(began.elapsed());
+                }
+                return Ok(answer);
+            }
         }
     }
 }

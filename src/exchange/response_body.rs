@@ -15,8 +15,8 @@ use super::front::Exchanging;
 use super::hygiene::clean_trailers;
 use super::worker::Worker;
 use crate::plan::KeepAlive;
-use crate::upstream::Lease;
 use crate::upstream::http1::{AnswerBody, AnswerError};
+use crate::upstream::{Lease, Overhearing};
 
 /// A response body with the account that it closes when dropped.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct FromUpstream {
     pub(super) truncated: Rc<Cell<bool>>,
     /// It broke off, and what came before that is on its way to the client.
     pub(super) broken: Option<AnswerError>,
+    /// What listens in, for as long as it has not heard what it waits for.
+    pub(super) overhearing: Option<Box<Overhearing>>,
 }
 
 /// What gives a connection back to its worker's pool.
@@ -130,6 +132,12 @@ impl Body for ResponseBody {
                         return Poll::Pending;
                     }
                     frame => {
+                        if let (Some(hearing), Some(Ok(frame))) = (&mut from.overhearing, &frame)
+                            && let Some(piece) = frame.data_ref()
+                            && !hearing.hear(piece)
+                        {
+                            from.overhearing = None;
+                        }
                         if from.incoming.is_end_stream() {
                             from.finish();
                         }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -32,6 +32,8 @@ use crate::error::Failure;
 use crate::generation::Way;
 use crate::plan::{Facts, Limits};
 use crate::telemetry::UpgradeOutcome;
+use crate::upstream::http1::AnswerBody;
+use crate::upstream::{Asker, Claim, Lease};
 
 /// What the requests of one client connection share.
 #[derive(Debug)]
@@ -205,6 +207,16 @@ impl Conversation {
         (fields, trailers)
     }
 
+    /// Where the request belongs, by its own head: what the upstream sees of it is not asked.
+    fn claim(&self, generation: &Snapshot, way: Way<'_>, checked: &Checked) -> Claim {
+        let Checked { parts, judged, .. } = checked;
+        let trusted = &generation.plan.trusted;
+        way.upstream.claim(&judged.facts(parts), || Asker {
+            address: self.origin.client(&parts.headers, trusted),
+            tls: self.origin.is_secure(&parts.headers, trusted),
+        })
+    }
+
     async fn forward(
         &self,
         generation: &Snapshot,
@@ -219,6 +231,7 @@ impl Conversation {
                 .because(format!("the body is over {limit} bytes"))
                 .closing());
         }
+        let claim = self.claim(generation, way, &checked);
         let (mut fields, trailers) = self.rewrite(generation, &mut checked);
         let Checked { parts, body, judged: Judged { head, options, .. } } = checked;
         if trailers {
@@ -231,16 +244,19 @@ impl Conversation {
             body.await_continue();
         }
         let request = forward::outbound(&parts, &fields, length, body);
-        let forwarded = forward::forward(&self.worker, &self.timer, way, request, &story).await?;
-        account.note(|line| line.endpoint = Some(forwarded.endpoint()));
+        let forwarded =
+            forward::forward(&self.worker, &self.timer, way, &claim, request, &story).await?;
+        account.note(|line| line.endpoint = Some(forwarded.endpoint().label.clone()));
         if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for one: not a tunnel, not an answer (H-2).
             return Err(Refusal::new(Failure::BadUpgrade)
                 .because("the upstream switched protocols without being asked")
                 .closing());
         }
-        let mut response = forwarded.into_response(&self.worker, way, &self.truncated);
+        let cookie = way.upstream.cookie(&claim, forwarded.endpoint());
+        let mut response = forwarded.into_response(&self.worker, way, &claim, &self.truncated);
         clean_answer(&mut response);
+        set_cookie(&mut response, cookie);
         Ok(response)
     }
 
@@ -257,13 +273,15 @@ impl Conversation {
             return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
         }
         let client = self.origin.client(&checked.parts.headers, &generation.plan.trusted);
+        let claim = self.claim(generation, way, &checked);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
         UpgradeRequest::ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
         let answer =
-            handshake::open(&self.worker, &self.timer, way, &upgrade, &target, &fields).await;
+            handshake::open(&self.worker, &self.timer, way, &claim, &upgrade, &target, &fields)
+                .await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(UpgradeOutcome::Failed);
@@ -272,17 +290,7 @@ impl Conversation {
             Ok(Answer::Declined { response, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Declined);
                 account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
-                let mut response = response.map(|incoming| {
-                    ResponseBody::upstream(Box::new(FromUpstream {
-                        incoming,
-                        reuse: None,
-                        lease: Some(lease),
-                        truncated: Rc::clone(&self.truncated),
-                        broken: None,
-                    }))
-                });
-                clean_answer(&mut response);
-                Ok(response)
+                Ok(self.not_upgraded(*response, way, &claim, lease))
             }
             Ok(Answer::Switched { .. }) if self.worker.is_draining() => {
                 // The drain began in the meantime: hyper would add `close` to a 101 now (Y-9).
@@ -292,7 +300,8 @@ impl Conversation {
             Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Accepted);
                 counters.handshake_seconds.observe(account.began.elapsed());
-                let response = switched(&upgrade, *head, way);
+                let mut response = switched(&upgrade, *head, way);
+                set_cookie(&mut response, way.upstream.cookie(&claim, lease.endpoint()));
                 self.pending.replace(Some(Pending::new(
                     self,
                     way,
@@ -306,6 +315,30 @@ impl Conversation {
                 Ok(response)
             }
         }
+    }
+
+    /// An upstream's plain answer to an upgrade, on a connection that is not used again.
+    fn not_upgraded(
+        &self,
+        response: Response<AnswerBody>,
+        way: Way<'_>,
+        claim: &Claim,
+        lease: Lease,
+    ) -> Response<ResponseBody> {
+        let cookie = way.upstream.cookie(claim, lease.endpoint());
+        let mut response = response.map(|incoming| {
+            ResponseBody::upstream(Box::new(FromUpstream {
+                incoming,
+                reuse: None,
+                lease: Some(lease),
+                truncated: Rc::clone(&self.truncated),
+                broken: None,
+                overhearing: None,
+            }))
+        });
+        clean_answer(&mut response);
+        set_cookie(&mut response, cookie);
+        response
     }
 
     fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
@@ -356,6 +389,17 @@ fn clean_answer(response: &mut Response<ResponseBody>) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
     *response.version_mut() = http::Version::HTTP_11;
+}
+
+/// Tells a client where it belongs. Caches must not tell others the same.
+fn set_cookie(response: &mut Response<ResponseBody>, cookie: Option<HeaderValue>) {
+    let Some(cookie) = cookie else { return };
+    let is_answer = response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.append(SET_COOKIE, cookie);
+    if is_answer {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
 }
 
 /// An answer that takes its account with it.

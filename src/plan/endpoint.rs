@@ -1,4 +1,5 @@
-//! One address of an upstream, as written: `10.0.0.1:9001`, `http://backend:8080`.
+//! One endpoint of an upstream: its address as written (`10.0.0.1:9001`, `http://backend:8080`), and
+//! its share of the work.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +11,10 @@ pub struct Endpoint {
     pub label: String,
     /// What to dial.
     pub target: Target,
+    /// How much it takes beside the others, from 1 to 256.
+    pub weight: u16,
+    /// It takes something only while every other one is out.
+    pub backup: bool,
 }
 
 /// What an endpoint's address is made of.
@@ -27,7 +32,16 @@ pub enum Target {
 }
 
 impl Endpoint {
-    /// Reads an endpoint.
+    /// An endpoint of weight 1 at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::new(address.to_string(), Target::Address(address))
+    }
+
+    fn new(label: String, target: Target) -> Self {
+        Self { label, target, weight: 1, backup: false }
+    }
+
+    /// Reads an address, as an endpoint of weight 1.
     ///
     /// # Errors
     /// A sentence that says what is wrong and how to mend it.
@@ -54,7 +68,7 @@ impl Endpoint {
             return Err(format!("`{written}` has credentials: an endpoint is only host and port"));
         }
         if let Ok(address) = authority.parse::<SocketAddr>() {
-            return Ok(Self { label: address.to_string(), target: Target::Address(address) });
+            return Ok(Self::at(address));
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
@@ -68,8 +82,7 @@ impl Endpoint {
         };
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if let Ok(ip) = bare.parse() {
-            let address = SocketAddr::new(ip, port);
-            return Ok(Self { label: address.to_string(), target: Target::Address(address) });
+            return Ok(Self::at(SocketAddr::new(ip, port)));
         }
         let named = !host.is_empty()
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
@@ -77,7 +90,7 @@ impl Endpoint {
             return Err(format!("`{written}` is not host:port, such as 10.0.0.1:9001"));
         }
         let host = host.to_ascii_lowercase();
-        Ok(Self { label: format!("{host}:{port}"), target: Target::Name { host, port } })
+        Ok(Self::new(format!("{host}:{port}"), Target::Name { host, port }))
     }
 }
 

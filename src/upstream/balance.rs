@@ -1,50 +1,174 @@
-//! Which endpoint comes next: a pure function over a snapshot of loads.
+//! Which endpoint comes next: pure functions over what is fixed of the endpoints (weights, backups,
+//! places on a ring) and a [`Snapshot`] of what is not. No clock and no chance in here: both are
+//! arguments, so that a simulation tests it.
 
-use crate::config::Balance;
+mod draw;
+mod least_connections;
+mod maglev;
+mod power_of_two;
+mod random;
+mod request_hash;
+mod ring;
+mod rota;
+mod round_robin;
 
-/// The index of the next endpoint out of `count`. `load` gives an endpoint's live sockets and
-/// requests, `None` when it is out of the question. `turn` grows by one a call.
-pub(super) fn pick(
-    policy: Balance,
-    count: usize,
-    load: impl Fn(usize) -> Option<usize>,
-    turn: usize,
-) -> Option<usize> {
-    let start = turn.checked_rem(count)?;
-    // From `start` round to it again: equals take turns.
-    let mut candidates =
-        (start..count).chain(0..start).filter_map(|index| Some((index, load(index)?)));
-    match policy {
-        Balance::RoundRobin => candidates.next(),
-        Balance::LeastConnections => candidates.min_by_key(|(_, load)| *load),
+use std::time::Duration;
+
+use crate::plan::{self, Endpoint};
+
+pub(super) use self::draw::Draw;
+use self::request_hash::Places;
+use self::rota::Rota;
+
+/// The warmth of an endpoint that takes its whole share.
+pub(super) const WARM: u16 = 1000;
+
+/// The endpoints as they are now, by their index.
+pub(super) trait Snapshot {
+    /// Live sockets and requests; `None` when it is out of the question.
+    fn load(&self, index: usize) -> Option<usize>;
+
+    /// How long its handshakes take, in nanoseconds; 0 when nobody knows.
+    fn latency(&self, index: usize) -> u64;
+
+    /// How much of its share it takes, up to [`WARM`]; never 0.
+    fn warmth(&self, index: usize) -> u16;
+}
+
+/// How one upstream's endpoints are picked.
+#[derive(Debug)]
+pub(super) struct Balancer {
+    policy: Policy,
+    /// The backups stand in the second one.
+    groups: Vec<Group>,
+}
+
+/// What a [`Balancer`] goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    LeastConnections,
+    RoundRobin,
+    PowerOfTwo,
+    Random,
+    RingHash,
+    Maglev,
+}
+
+/// Endpoints among which one is picked.
+#[derive(Debug)]
+struct Group {
+    members: Vec<Member>,
+    rota: Rota,
+    places: Option<Places>,
+}
+
+/// What is fixed of an endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    index: u16,
+    weight: u16,
+}
+
+impl Policy {
+    pub(super) fn of(balance: &plan::Balance) -> Self {
+        match balance {
+            plan::Balance::LeastConnections => Self::LeastConnections,
+            plan::Balance::RoundRobin => Self::RoundRobin,
+            plan::Balance::PowerOfTwo => Self::PowerOfTwo,
+            plan::Balance::Random => Self::Random,
+            plan::Balance::RingHash(_) => Self::RingHash,
+            plan::Balance::Maglev(_) => Self::Maglev,
+        }
     }
-    .map(|(index, _)| index)
+}
+
+impl Balancer {
+    /// For these endpoints, of which a plan has at most 65,535.
+    pub(super) fn new(policy: Policy, endpoints: &[Endpoint]) -> Self {
+        let group = |backup| {
+            let group = endpoints.iter().zip(0..=u16::MAX).filter(|(one, _)| one.backup == backup);
+            Group::new(policy, group)
+        };
+        let groups = [group(false), group(true)];
+        Self { policy, groups: groups.into_iter().filter(|one| !one.members.is_empty()).collect() }
+    }
+
+    /// The index of the next endpoint. A backup's only when everything else is out.
+    pub(super) fn pick(&self, now: &impl Snapshot, draw: Draw) -> Option<usize> {
+        self.groups.iter().find_map(|group| match (self.policy, draw.key) {
+            (Policy::LeastConnections, _) => least_connections::pick(group, now, draw),
+            (Policy::RoundRobin, _) => round_robin::pick(group, now, draw),
+            (Policy::Random, _) => random::pick(group, now, draw),
+            (Policy::RingHash | Policy::Maglev, Some(key)) => request_hash::pick(group, now, key),
+            // What has nothing to be hashed goes by load.
+            (Policy::PowerOfTwo | Policy::RingHash | Policy::Maglev, _) => {
+                power_of_two::pick(group, now, draw)
+            }
+        })
+    }
+}
+
+impl Group {
+    fn new<'a>(policy: Policy, endpoints: impl Iterator<Item = (&'a Endpoint, u16)>) -> Self {
+        let (mut members, mut labels) = (Vec::new(), Vec::new());
+        for (endpoint, index) in endpoints {
+            members.push(Member { index, weight: endpoint.weight });
+            labels.push(endpoint.label.as_str());
+        }
+        let rota = match policy {
+            Policy::LeastConnections => Rota::default(),
+            _ => Rota::new(&members),
+        };
+        let places = Places::new(policy, &members, &labels);
+        Self { members, rota, places }
+    }
+
+    /// An endpoint that is open, as often as its weight and warmth say: the one at `part` of the way
+    /// through them all, `u64::MAX` being the whole way. For where the short ways have failed.
+    fn at(&self, now: &impl Snapshot, part: u64) -> Option<usize> {
+        let shares = || {
+            let open = self.members.iter().filter(|one| now.load(one.at()).is_some());
+            open.map(|one| (one.at(), one.share(now)))
+        };
+        let total: u64 = shares().map(|(_, share)| share).sum();
+        let place = (u128::from(part) * u128::from(total)) >> 64;
+        let mut passed = 0;
+        shares().find_map(|(index, share)| {
+            passed += u128::from(share);
+            (place < passed).then_some(index)
+        })
+    }
+}
+
+impl Member {
+    fn at(self) -> usize {
+        self.index.into()
+    }
+
+    /// Its weight in thousandths, as far as it is warm.
+    fn share(self, now: &impl Snapshot) -> u64 {
+        u64::from(self.weight) * u64::from(now.warmth(self.at()))
+    }
+}
+
+/// How warm an endpoint is that began `age` ago: in a straight line from a tenth, since one that got
+/// nothing would never warm up, to all of it after `slow`.
+pub(super) fn warmth(age: Duration, slow: Duration) -> u16 {
+    let part = age.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE);
+    let least = WARM / 10;
+    // Within 100 and 1000, whatever the clock says.
+    least + (f64::from(WARM - least) * part.clamp(0.0, 1.0)) as u16
+}
+
+/// Whether the endpoint is open and takes this one: while it warms up, it lets a part of what is
+/// its own go by. `chance` is any number that differs between requests.
+fn takes(now: &impl Snapshot, index: usize, chance: u64) -> bool {
+    if now.load(index).is_none() {
+        return false;
+    }
+    let warmth = now.warmth(index);
+    warmth >= WARM || chance % u64::from(WARM) < u64::from(warmth)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn round_robin_takes_turns_and_passes_over_what_is_out() {
-        let open = |index| (index != 1).then_some(0);
-        let picks: Vec<_> =
-            (0..6).filter_map(|turn| pick(Balance::RoundRobin, 3, open, turn)).collect();
-        assert_eq!(picks, [0, 2, 2, 0, 2, 2]);
-    }
-
-    #[test]
-    fn least_connections_takes_the_emptiest_and_lets_equals_take_turns() {
-        let loads = [3, 1, 1];
-        let load = |index: usize| loads.get(index).copied();
-        let picks: Vec<_> =
-            (0..3).filter_map(|turn| pick(Balance::LeastConnections, 3, load, turn)).collect();
-        assert_eq!(picks, [1, 1, 2]);
-    }
-
-    #[test]
-    fn nothing_to_pick_from_is_none() {
-        assert_eq!(pick(Balance::RoundRobin, 0, |_| Some(0), 5), None);
-        assert_eq!(pick(Balance::LeastConnections, 2, |_| None, 5), None);
-    }
-}
+mod tests;

@@ -1,10 +1,19 @@
 //! One live endpoint: what to dial, and how much it carries now across all workers and plans.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::health::{Look, Standing};
 use crate::plan::Target;
+
+/// A new handshake counts for an eighth: after ten of them, three quarters of what is known is of
+/// those ten.
+const SHARE_OF_NEW: u64 = 8;
+
+/// Stands for an endpoint that has been there for ever.
+const FOR_EVER: u64 = u64::MAX;
 
 /// An endpoint and its counts. Its leases keep it alive after a plan has dropped it.
 #[derive(Debug)]
@@ -21,6 +30,11 @@ pub struct Endpoint {
     pub(super) requests: AtomicUsize,
     /// Whether it gets requests.
     pub(super) standing: Standing,
+    /// Nanoseconds, 0 until the first one.
+    handshake: AtomicU64,
+    made: Instant,
+    /// Milliseconds after `made`.
+    up_since: AtomicU64,
 }
 
 impl Endpoint {
@@ -33,7 +47,41 @@ impl Endpoint {
             tunnels: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             standing: Standing::default(),
+            handshake: AtomicU64::new(0),
+            made: Instant::now(),
+            up_since: AtomicU64::new(FOR_EVER),
         }
+    }
+
+    /// Begins its slow start: it appears beside others, or recovers.
+    pub fn begin_slow_start(&self) {
+        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(FOR_EVER);
+        self.up_since.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago its slow start began; `None` when it never had one.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let since = self.up_since.load(Ordering::Relaxed);
+        let began = (since != FOR_EVER).then(|| Duration::from_millis(since))?;
+        Some(now.saturating_duration_since(self.made).saturating_sub(began))
+    }
+
+    /// Notes how long a good handshake took, from the claim to the 101.
+    pub fn handshake_took(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let mean = |before: u64| match before {
+            0 => took,
+            before => before - before / SHARE_OF_NEW + took / SHARE_OF_NEW,
+        };
+        // It never fails: the mean is always some.
+        self.handshake
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(mean(before)))
+            .ok();
+    }
+
+    /// The moving average of how long good handshakes took, in nanoseconds; 0 until the first one.
+    pub fn handshake_nanos(&self) -> u64 {
+        self.handshake.load(Ordering::Relaxed)
     }
 
     /// Live tunnels.
@@ -77,5 +125,41 @@ impl Endpoint {
     /// What balancing looks at.
     pub fn load(&self) -> usize {
         self.tunnels().saturating_add(self.requests())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        let target = Target::Address(([127, 0, 0, 1], 1).into());
+        Endpoint::new(0, "web".to_owned(), "127.0.0.1:1".to_owned(), target)
+    }
+
+    #[test]
+    fn the_mean_of_handshakes_follows_them_by_an_eighth() {
+        let endpoint = endpoint();
+        assert_eq!(endpoint.handshake_nanos(), 0);
+        endpoint.handshake_took(Duration::from_nanos(800));
+        assert_eq!(endpoint.handshake_nanos(), 800);
+        endpoint.handshake_took(Duration::from_nanos(1600));
+        assert_eq!(endpoint.handshake_nanos(), 900);
+        for _ in 0..200 {
+            endpoint.handshake_took(Duration::from_micros(100));
+        }
+        assert!((99_000..=100_000).contains(&endpoint.handshake_nanos()));
+        endpoint.handshake_took(Duration::MAX);
+        assert!(endpoint.handshake_nanos() > u64::MAX / 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_age_counts_from_its_last_beginning() {
+        let endpoint = endpoint();
+        assert_eq!(endpoint.age(Instant::now()), None);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        endpoint.begin_slow_start();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(endpoint.age(Instant::now()), Some(Duration::from_secs(3)));
     }
 }

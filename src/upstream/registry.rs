@@ -2,16 +2,19 @@
 //! the configuration that began them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Endpoint;
+use super::sessions::Sessions;
 use crate::plan;
 use crate::telemetry::EndpointGauge;
 
 /// The endpoints that a plan or a lease still holds.
-#[derive(Debug, Default)]
 pub struct Registry {
     known: Mutex<Known>,
+    sessions: Arc<Sessions>,
+    secret: [u8; 32],
 }
 
 #[derive(Debug, Default)]
@@ -21,21 +24,43 @@ struct Known {
     numbers: HashMap<String, u32>,
 }
 
-impl Registry {
-    /// The endpoint of `upstream` at this address, with the counts it already has.
-    pub(super) fn endpoint(&self, upstream: &str, plan: &plan::Endpoint) -> Arc<Endpoint> {
-        let mut known = self.lock();
-        let key = (upstream.to_owned(), plan.label.clone());
-        if let Some(endpoint) = known.endpoints.get(&key).and_then(Weak::upgrade) {
-            return endpoint;
+impl Default for Registry {
+    fn default() -> Self {
+        let mut random = [0; 40];
+        if let Err(error) = getrandom::fill(&mut random) {
+            // Linux gives them from the start; whoever goes on without should know.
+            tracing::error!(%error, "no random numbers: set `secret`, or sticky cookies can be forged");
         }
-        let id = known.next_id;
-        known.next_id = id.saturating_add(1);
-        let (upstream, label) = key.clone();
-        let endpoint = Arc::new(Endpoint::new(id, upstream, label, plan.target.clone()));
+        let (seed, secret) = random.split_at(8);
+        Self {
+            known: Mutex::default(),
+            sessions: Arc::new(Sessions::new(seed.iter().fold(0, |n, b| n << 8 | u64::from(*b)))),
+            secret: secret.try_into().unwrap_or_default(),
+        }
+    }
+}
+
+impl Registry {
+    /// The endpoints of `upstream`, with the counts they already have. One that appears beside
+    /// others begins its slow start; where all are new, nobody is there to take their share meanwhile.
+    pub(super) fn endpoints(&self, upstream: &str, plan: &[plan::Endpoint]) -> Vec<Arc<Endpoint>> {
+        let mut known = self.lock();
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
-        known.endpoints.insert(key, Arc::downgrade(&endpoint));
-        endpoint
+        let is_known = plan
+            .iter()
+            .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
+        let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
+        live.collect()
+    }
+
+    /// The sessions that upstreams gave out.
+    pub(super) fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.sessions)
+    }
+
+    /// What signs cookies where nobody gave a secret: another one in every process.
+    pub(super) fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// A number for a name (of a route, say), the same in every plan.
@@ -68,13 +93,66 @@ impl Registry {
     }
 }
 
+impl Known {
+    fn endpoint(
+        &mut self,
+        upstream: &str,
+        plan: &plan::Endpoint,
+        slow_start: bool,
+    ) -> Arc<Endpoint> {
+        let key = (upstream.to_owned(), plan.label.clone());
+        if let Some(endpoint) = self.endpoints.get(&key).and_then(Weak::upgrade) {
+            return endpoint;
+        }
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        let (upstream, label) = key.clone();
+        let endpoint = Arc::new(Endpoint::new(id, upstream, label, plan.target.clone()));
+        if slow_start {
+            endpoint.begin_slow_start();
+        }
+        self.endpoints.insert(key, Arc::downgrade(&endpoint));
+        endpoint
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the secret.
+        f.debug_struct("Registry").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::upstream::Lease;
 
     fn planned(written: &str) -> plan::Endpoint {
         plan::Endpoint::parse(written).unwrap()
+    }
+
+    impl Registry {
+        fn endpoint(&self, upstream: &str, plan: &plan::Endpoint) -> Arc<Endpoint> {
+            self.endpoints(upstream, std::slice::from_ref(plan)).remove(0)
+        }
+    }
+
+    #[test]
+    fn who_appears_beside_others_starts_slowly_and_who_comes_with_all_does_not() {
+        let registry = Registry::default();
+        let now = Instant::now();
+        let two = [planned("10.0.0.1:80"), planned("10.0.0.2:80")];
+        let first = registry.endpoints("web", &two);
+        assert!(first.iter().all(|one| one.age(now).is_none()));
+        let three = [two.as_slice(), &[planned("10.0.0.3:80")]].concat();
+        let ages: Vec<_> =
+            registry.endpoints("web", &three).iter().map(|one| one.age(now)).collect();
+        assert!(matches!(ages[..], [None, None, Some(_)]), "{ages:?}");
+        let other = registry.endpoints("chat", &three);
+        assert!(other.iter().all(|one| one.age(now).is_none()));
     }
 
     #[test]

@@ -34,6 +34,22 @@ admin: {{ address: 127.0.0.1:{admin} }}
 """
 
 
+# Two Bowlines of one operator in front of one socket.io cluster.
+SOCKETIO_CONFIG = """\
+listeners:
+  - address: 127.0.0.1:{port}
+routes:
+  - upstream: socketio
+upstreams:
+  socketio:
+    endpoints: [ {nodes} ]
+    balance: round_robin
+    sticky: engineio
+secret: 0123456789abcdef0123456789abcdef
+admin: {{ address: 127.0.0.1:{admin} }}
+"""
+
+
 # SIGTERM unwinds like an error does: what was started is ended, what was written to /tmp is removed.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
@@ -79,6 +95,10 @@ def node_upstream():
     return upstream(["node", str(HERE / "echo_upstream.mjs")])
 
 
+def socketio_node():
+    return upstream(["node", str(HERE / "socketio_upstream.mjs")])
+
+
 def python_upstream():
     return upstream([sys.executable, str(HERE / "echo_upstream.py")])
 
@@ -87,8 +107,26 @@ def python_upstream():
 def bowline(binary, folder, node, python, more=""):
     """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
     port, admin = free_ports(2)
+    text = CONFIG.format(port=port, admin=admin, node=node, python=python, more=more)
+    with running(binary, folder, text, port, admin) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def bowline_for_socketio(binary, folder, nodes):
+    """Starts `binary` in front of the socket.io nodes on these ports."""
+    port, admin = free_ports(2)
+    nodes = ", ".join(f'"127.0.0.1:{node}"' for node in nodes)
+    with running(binary, folder, SOCKETIO_CONFIG.format(port=port, admin=admin, nodes=nodes), port, admin) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def running(binary, folder, text, port, admin):
+    """Starts `binary` with the configuration `text`, which says `port` and `admin`."""
+    folder.mkdir(exist_ok=True)
     config = folder / "config.yaml"
-    config.write_text(CONFIG.format(port=port, admin=admin, node=node, python=python, more=more))
+    config.write_text(text)
     log = folder / "bowline.log"
     with log.open("w") as out:
         process = subprocess.Popen([binary, "run", "--config", str(config)], stdout=out, stderr=out)

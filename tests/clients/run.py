@@ -1,8 +1,9 @@
-"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node and browser.
+"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, browser and socketio.
 
 Each client prints `ok NAME` or `FAILED NAME: why` per check; the last line here is `N passed, N failed`.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -17,6 +18,7 @@ CLIENTS = {
     "python": [sys.executable, "-W", "error::DeprecationWarning", "python_client.py"],
     "node": ["node", "node_client.mjs"],
     "browser": ["node", "browser_client.mjs"],
+    "socketio": ["node", "socketio_client.mjs"],
 }
 SECONDS = 180
 
@@ -68,6 +70,19 @@ def run_client(name, environment, tally):
         tally.check(f"{name} checks something", False, "it printed no check")
 
 
+def ends_well(bowline, keep, tally):
+    """Asks Bowline to end; what it logged is kept."""
+    print("bowline:")
+    status = bowline.stop()
+    log = bowline.log.read_text()
+    tally.check("ends with status 0 on SIGTERM", status == 0, f"status {status}")
+    tally.check("never panicked", "panicked" not in log, "see its log")
+    keep.write_text(log)
+    if tally.failed:
+        print(f"the end of Bowline's log, the whole of it in {keep}:")
+        print("\n".join(log.splitlines()[-40:]))
+
+
 def main(binary, chosen):
     tally = Tally()
     keep = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", proxy.HERE / "../../target")) / "clients"
@@ -78,16 +93,18 @@ def main(binary, chosen):
             with proxy.bowline(binary, folder, node, python) as bowline:
                 environment = dict(os.environ, BOWLINE_PORT=str(bowline.port), SCREENSHOTS=str(keep.resolve()))
                 for name in chosen:
-                    run_client(name, environment, tally)
-                print("bowline:")
-                status = bowline.stop()
-                log = bowline.log.read_text()
-                tally.check("ends with status 0 on SIGTERM", status == 0, f"status {status}")
-                tally.check("never panicked", "panicked" not in log, "see its log")
-                (keep / "bowline.log").write_text(log)
-                if tally.failed:
-                    print(f"the end of Bowline's log, the whole of it in {keep / 'bowline.log'}:")
-                    print("\n".join(log.splitlines()[-40:]))
+                    if name != "socketio":
+                        run_client(name, environment, tally)
+                ends_well(bowline, keep / "bowline.log", tally)
+        if "socketio" in chosen:
+            with contextlib.ExitStack() as stack:
+                nodes = [stack.enter_context(proxy.socketio_node()) for _ in range(2)]
+                starting = [proxy.bowline_for_socketio(binary, folder / side, nodes) for side in ("left", "right")]
+                bowlines = [stack.enter_context(each) for each in starting]
+                ports = ",".join(str(each.port) for each in bowlines)
+                run_client("socketio", dict(os.environ, SOCKETIO_PORTS=ports), tally)
+                for side, each in zip(("left", "right"), bowlines):
+                    ends_well(each, keep / f"bowline-socketio-{side}.log", tally)
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0
 

@@ -382,6 +382,29 @@ impl Upstream {
     }
 }
 
+/// A server that answers everything with its name, upgrades with a 101 and then its name. What it
+/// answers to `/socket.io/` without a `sid` is the open packet of a session that is named after it.
+pub fn node(name: &'static str) -> SocketAddr {
+    Upstream::serving(move |mut wire| {
+        while wire.has_more() {
+            let head = wire.head();
+            let path = head.split(' ').nth(1).unwrap();
+            if header(&head, "upgrade").is_some() {
+                wire.send(SWITCHING);
+                wire.send(name);
+                wire.rest();
+                return;
+            }
+            let body = match path.starts_with("/socket.io/") && !path.contains("sid=") {
+                true => format!("0{{\"sid\":\"of-{name}\",\"upgrades\":[\"websocket\"]}}"),
+                false => name.to_owned(),
+            };
+            let length = body.len();
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"));
+        }
+    })
+}
+
 /// An address where nobody listens.
 pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

@@ -168,7 +168,10 @@ mod tests {
 
     /// Ports that the next picks of a whole round go to, sorted.
     fn round(upstream: &Upstream) -> Vec<u16> {
-        let leases = upstream.endpoints.iter().filter_map(|_| upstream.lease(&[]));
+        let leases = upstream
+            .endpoints
+            .iter()
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]));
         let mut ports: Vec<u16> = leases
             .map(|lease| lease.endpoint().label.rsplit(':').next().unwrap().parse().unwrap())
             .collect();
@@ -199,7 +202,7 @@ mod tests {
         advance(Duration::from_secs(17)).await;
         assert_eq!(round(&upstream), [2, 3], "twice as long, less a tenth at most");
         advance(Duration::from_secs(3)).await;
-        upstream.lease(&[]).unwrap();
+        upstream.lease(&crate::upstream::Claim::default(), &[]).unwrap();
         assert_eq!(round(&upstream), [1, 2, 3]);
         upstream.answered(&upstream.endpoints[0], StatusCode::OK);
         fail(&upstream, 0, 4);
@@ -254,7 +257,7 @@ mod tests {
         for endpoint in &upstream.endpoints {
             endpoint.standing.set_down(true);
         }
-        assert!(upstream.lease(&[]).is_none());
+        assert!(upstream.lease(&crate::upstream::Claim::default(), &[]).is_none());
         upstream.endpoints[0].standing.set_down(false);
         assert_eq!(round(&upstream), [1]);
     }
@@ -284,7 +287,9 @@ mod tests {
         let lose = |lost, lasted, times| {
             (0..times).for_each(|_| upstream.tunnel_ended(endpoint, lost, lasted));
         };
-        let leases: Vec<_> = (0..40).filter_map(|_| upstream.lease(&[])).collect();
+        let leases: Vec<_> = (0..40)
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]))
+            .collect();
         let mut tunnels: Vec<_> = leases.into_iter().map(|one| one.into_tunnel()).collect();
         assert_eq!(endpoint.tunnels(), 20);
         lose(true, young, 4);
