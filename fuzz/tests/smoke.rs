@@ -195,12 +195,12 @@ fn any_stream_of_frames_is_told_as_another_decoder_tells_it_however_it_is_cut() 
 
 #[test]
 fn any_frames_of_a_checked_server_are_refused_or_read_in_one_way_however_they_are_cut() {
-    run("check_frames", 5, check_frames::check);
+    run("check_frames", 6, &FRAMES, check_frames::check);
 }
 
 #[test]
 fn any_answer_gives_out_one_session_or_none_however_it_is_cut() {
-    run("open_packet", 5, open_packet::check);
+    run("open_packet", 7, &WORDS, open_packet::check);
 }
 
 #[test]
