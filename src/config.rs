@@ -38,7 +38,7 @@ pub use parse::parse;
 pub use read::{ReadError, read};
 pub use reference::reference;
 pub use root::{Config, Forwarded};
-pub use route::{Match, Route};
+pub use route::{Match, OriginMode, Route};
 pub use schema::schema;
 pub use size::Size;
 pub use switch::{Count, Switch};

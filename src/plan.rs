@@ -4,9 +4,11 @@
 mod drain;
 mod endpoint;
 mod listener;
+mod networks;
+mod origins;
 mod route;
 mod routes;
-mod trusted;
+
 mod upstream;
 mod websocket;
 
@@ -23,9 +25,10 @@ use crate::fields::is_token;
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
+pub use self::networks::Networks;
+pub use self::origins::{OriginPolicy, OriginRule, Origins};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
-pub use self::trusted::TrustedProxies;
 pub use self::upstream::{KeepAlive, Upstream};
 pub use self::websocket::{Pulse, Rate, WebSocket};
 
@@ -41,7 +44,7 @@ pub struct Plan {
     /// The admin listener, if any.
     pub admin: Option<SocketAddr>,
     /// Whose forwarding headers are believed.
-    pub trusted: TrustedProxies,
+    pub trusted: Networks,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
     /// What it adds to the `Via` of an HTTP/1.1 message.
@@ -76,7 +79,11 @@ impl Plan {
             routes: Routes::new(routes),
             admin: admin(config, &listeners, mistakes),
             listeners,
-            trusted: TrustedProxies::build(config, mistakes),
+            trusted: Networks::read(
+                &config.trusted_proxies,
+                &root.key("trusted_proxies"),
+                mistakes,
+            ),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,

@@ -435,16 +435,18 @@ upstreams:
   chat: { endpoints: [ \"10.0.0.1:9001\", \"10.0.0.2:9001\" ], balance: least_connections }
   web: { endpoints: [ \"10.0.0.3:8080\" ], balance: round_robin }
   echo: { builtin: echo }
+trusted_proxies: [ 10.9.9.0/24 ]
 ";
 
 #[test]
 fn explain_tells_what_a_request_would_meet() {
     let folder = Folder::new().with("a.yaml", EXPLAINED);
     let long = format!("http://chat.example/{}", "a".repeat(64));
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (
             &["GET", "ws://chat.example/ws/room"],
-            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\nguards    none\n\
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
              timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
         ),
@@ -456,8 +458,37 @@ fn explain_tells_what_a_request_would_meet() {
         ),
         (
             &["get", "ws://other/demo", "-H", "X-Beta: 1"],
-            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\nguards    none\n\
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  echo (built in: echo)\n\
+             timeouts  connect 5s, handshake 10s; then idle 300s, half_close 30s\n",
+        ),
+        (
+            &["GET", "ws://chat.example/ws", "-H", "Origin: http://chat.example"],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass\n\
+             upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
+             timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
+        ),
+        (
+            &["GET", "ws://chat.example/ws", "-H", "Origin: http://evil.example"],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) refuse\n\
+             answer    403 Forbidden by Bowline: pages of this origin may not open WebSockets here\n",
+        ),
+        (
+            &[
+                "GET",
+                "ws://other/demo",
+                "-H",
+                "x-beta: 1",
+                "-H",
+                "Origin: https://other",
+                "--from",
+                "10.9.9.9",
+            ],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\n\
+             guards    origins (same) pass\nupstream  echo (built in: echo)\n\
              timeouts  connect 5s, handshake 10s; then idle 300s, half_close 30s\n",
         ),
         (
@@ -474,7 +505,8 @@ fn explain_tells_what_a_request_would_meet() {
             &["GET", "wss://chat.example/ws"],
             "listener  127.0.0.1:8080\n\
              note      no listener speaks this URL's scheme; shown as if this one did\n\
-             request   WebSocket upgrade\nroute     chat\nguards    none\n\
+             request   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
              timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
         ),

@@ -26,6 +26,24 @@ pub struct Route {
     /// The largest request body; a larger one is answered with 413. A WebSocket has no body and no
     /// such bound. Default: unlimited.
     pub max_body: Option<Size>,
+    /// Whose pages may open WebSockets here: `same` (scheme, host and port of the request itself),
+    /// origins such as `https://chat.example.com`, `https://*.example.com` for one label, `"null"` for
+    /// pages without an origin, or `any` alone. A list without `same` is the whole list. Clients that
+    /// send no Origin are no browsers, and pass. Default: `same`.
+    pub origins: Option<OneOrMany>,
+    /// What happens to WebSockets of other origins. Default: `enforce`.
+    pub origin_mode: OriginMode,
+}
+
+/// What happens to a WebSocket of a page that is not in `origins`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", expecting = "`enforce` or `report`")]
+pub enum OriginMode {
+    /// It is refused with 403.
+    #[default]
+    Enforce,
+    /// It is logged and counted, and let through.
+    Report,
 }
 
 /// What a request must be like. Everything that is written must hold; of a list, one entry.

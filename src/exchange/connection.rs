@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client_task::Carriage;
-use super::forwarded::Origin;
+use super::forwarded::Sender;
 use super::front::{Front, Turn};
 use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
@@ -61,7 +61,7 @@ pub async fn serve<S: ClientStream>(
     admission: Box<dyn Any>,
 ) -> Option<Carriage> {
     let conversation = Rc::new(Conversation {
-        origin: Origin::new(arrival.peer, arrival.tls),
+        sender: Sender::new(arrival.peer, arrival.tls),
         limits: arrival.limits,
         server_name: arrival.server_name,
         pending: RefCell::new(None),
@@ -150,14 +150,14 @@ async fn failed<S: ClientStream>(
         Refusal::new(Failure::RequestTimeout).because("the request head did not arrive in time")
     } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         counters.unparsed.inc();
-        tracing::info!(client = %conversation.origin.peer.ip(), %error, "a request that is not HTTP");
+        tracing::info!(client = %conversation.sender.peer.ip(), %error, "a request that is not HTTP");
         if !conversation.turn.may_speak() {
             // The end of an earlier answer is still unsent: another one now would stand in it.
             return;
         }
         unreadable(conversation)
     } else {
-        tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
+        tracing::debug!(client = %conversation.sender.peer.ip(), %error, "a client connection ended early");
         return;
     };
     let generation = conversation.worker.generation();

@@ -1,11 +1,28 @@
 //! The judgement of a request head without a connection; what `bowline explain` shows is what
 //! would happen, because it is the same code.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use http::StatusCode;
+use http::header::ORIGIN;
 use http::request::Parts;
 
-use super::service;
-use crate::plan::{Limits, Route, Routes};
+use super::forwarded::Sender;
+use super::service::{self, Judged};
+use crate::error::Failure;
+use crate::guard::origin;
+use crate::plan::{Listener, Plan, Route};
+
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// Where it came in.
+    pub listener: &'a Listener,
+    /// Whether by TLS.
+    pub tls: bool,
+    /// The other end; `None` for some address that no list names.
+    pub peer: Option<IpAddr>,
+}
 
 /// What a request would meet.
 #[derive(Debug)]
@@ -28,12 +45,33 @@ pub enum Preview<'a> {
         route: &'a Route,
         /// Whether it is an upgrade.
         websocket: bool,
+        /// What each guard says, in the order in which they are asked, up to one that refuses.
+        verdicts: Vec<Verdict>,
     },
 }
 
-/// Judges `head` as a connection with these limits would.
-pub fn preview<'a>(head: &mut Parts, limits: &Limits, routes: &'a Routes) -> Preview<'a> {
-    let judged = match service::judge(head, limits, None) {
+/// What one guard says.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The guard and its verdict, in words.
+    pub told: String,
+    /// The answer that it gives by itself.
+    pub refused: Option<(StatusCode, &'static str)>,
+}
+
+impl Verdict {
+    fn told(told: impl Into<String>) -> Self {
+        Self { told: told.into(), refused: None }
+    }
+
+    fn refused(told: impl Into<String>, failure: Failure, reason: &'static str) -> Self {
+        Self { told: told.into(), refused: Some((failure.status(), reason)) }
+    }
+}
+
+/// Judges `head` as a connection of this visitor would.
+pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Preview<'a> {
+    let judged = match service::judge(head, &visitor.listener.limits, None) {
         Ok(judged) => judged,
         Err(refusal) => {
             let status = refusal.failure.status();
@@ -42,8 +80,45 @@ pub fn preview<'a>(head: &mut Parts, limits: &Limits, routes: &'a Routes) -> Pre
         }
     };
     let websocket = judged.upgrade.is_some();
-    match routes.find(&judged.facts(head)) {
-        Some((_, route)) => Preview::Routed { route, websocket },
-        None => Preview::NoRoute { websocket },
+    let Some((_, route)) = plan.routes.find(&judged.facts(head)) else {
+        return Preview::NoRoute { websocket };
+    };
+    let mut verdicts = Vec::new();
+    for guard in [origins] {
+        verdicts.extend(guard(head, &judged, visitor, plan, route));
+        if verdicts.last().is_some_and(|last| last.refused.is_some()) {
+            break;
+        }
     }
+    Preview::Routed { route, websocket, verdicts }
+}
+
+impl Visitor<'_> {
+    fn sender(&self) -> Sender {
+        let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Sender::new(SocketAddr::new(peer, 0), self.tls)
+    }
+}
+
+fn origins(
+    head: &Parts,
+    judged: &Judged,
+    visitor: Visitor<'_>,
+    plan: &Plan,
+    route: &Route,
+) -> Option<Verdict> {
+    judged.upgrade.as_ref()?;
+    let policy = &route.origins;
+    let asked = || visitor.sender().asked(&head.headers, &judged.head.authority, &plan.trusted);
+    let rule = format!("origins ({})", policy.origins);
+    Some(match origin::judge(&head.headers, &policy.origins, asked) {
+        Ok(()) if !head.headers.contains_key(ORIGIN) => {
+            Verdict::told(format!("{rule} pass: no Origin, so no browser"))
+        }
+        Ok(()) => Verdict::told(format!("{rule} pass")),
+        Err(_) if policy.reports => Verdict::told(format!("{rule} would refuse, and only report")),
+        Err(refused) => {
+            Verdict::refused(format!("{rule} refuse"), Failure::OriginRefused, refused.as_str())
+        }
+    })
 }

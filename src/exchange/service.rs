@@ -16,7 +16,7 @@ use hyper::service::Service;
 use super::account::{Account, Line};
 use super::carried::Pending;
 use super::forward;
-use super::forwarded::{self, Origin};
+use super::forwarded::{self, Sender};
 use super::front::Turn;
 use super::handshake::{self, Answer};
 use super::head::{self, Head};
@@ -37,7 +37,7 @@ use crate::telemetry::UpgradeOutcome;
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
-    pub(super) origin: Origin,
+    pub(super) sender: Sender,
     pub(super) limits: Limits,
     /// The TLS server name, when a Host that differs from it is refused.
     pub(super) server_name: Option<String>,
@@ -76,7 +76,7 @@ impl Service<Request<Incoming>> for ExchangeService {
 /// What a head that passed its checks says.
 #[derive(Debug)]
 pub(super) struct Judged {
-    head: Head,
+    pub(super) head: Head,
     options: ConnectionOptions,
     /// The handshake, when the request is one.
     pub(super) upgrade: Option<UpgradeRequest>,
@@ -152,6 +152,10 @@ impl Conversation {
         };
         account.route = Some(Arc::clone(way.live));
         account.note(|line| line.upstream = Some(way.upstream.name.clone()));
+        if let Err(refusal) = self.pass(&generation, way, &checked.parts.headers, &checked.judged) {
+            let upgrade = checked.judged.upgrade.is_some();
+            return self.conclude(Err(refusal), upgrade, accept, &generation, account);
+        }
         if head::is_loop(&checked.parts.headers, &generation.plan.pseudonym) {
             let refusal =
                 Refusal::new(Failure::Loop).because("the request came through here too often");
@@ -168,6 +172,18 @@ impl Conversation {
         } else {
             self.forward(&generation, way, checked, &mut account).await
         };
+        self.conclude(answered, upgrade, accept, &generation, account)
+    }
+
+    /// Makes of what came out the client's answer, which carries the account.
+    fn conclude(
+        &self,
+        answered: Result<Response<ResponseBody>, Refusal>,
+        upgrade: bool,
+        accept: Option<HeaderValue>,
+        generation: &Snapshot,
+        mut account: Box<Account>,
+    ) -> Response<ResponseBody> {
         match answered {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 account.answered(response.status(), None);
@@ -180,7 +196,7 @@ impl Conversation {
             }
             Err(refusal) => {
                 self.declined(upgrade);
-                refuse(&refusal, accept, &generation, account)
+                refuse(&refusal, accept, generation, account)
             }
         }
     }
@@ -199,7 +215,7 @@ impl Conversation {
         let Checked { parts, judged: Judged { head, options, .. }, .. } = checked;
         let mut fields = OutboundFields::new(std::mem::take(&mut parts.headers));
         let trailers = options.strip(&mut fields.said);
-        self.origin.apply(&mut fields, &head.authority, plan.forwarded, &plan.trusted);
+        self.sender.apply(&mut fields, &head.authority, plan.forwarded, &plan.trusted);
         forwarded::pass_via(&mut fields, parts.version, plan);
         head.put_host(&mut fields.said);
         (fields, trailers)
@@ -256,7 +272,7 @@ impl Conversation {
             counters.count_upgrade(UpgradeOutcome::Refused);
             return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
         }
-        let client = self.origin.client(&checked.parts.headers, &generation.plan.trusted);
+        let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
@@ -310,7 +326,7 @@ impl Conversation {
 
     fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
         Line {
-            client: self.origin.client(&parts.headers, &generation.plan.trusted),
+            client: self.sender.client(&parts.headers, &generation.plan.trusted),
             method: parts.method.clone(),
             host: String::new(),
             path: parts.uri.path().to_owned(),

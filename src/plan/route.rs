@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
+use super::OriginPolicy;
 use super::websocket::{self, WebSocket};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
@@ -24,6 +25,8 @@ pub struct Route {
     pub websocket: WebSocket,
     /// Bytes a request body may have (413 above); `None` for any.
     pub max_body: Option<u64>,
+    /// Whose pages may open WebSockets.
+    pub origins: OriginPolicy,
 }
 
 /// The conditions of a route; all must hold.
@@ -146,6 +149,12 @@ pub(super) fn build_all(
             timeouts: Timeouts::resolve(&route.timeouts, &config.timeouts),
             websocket: WebSocket::resolve(&route.websocket, &config.websocket),
             max_body: route.max_body.map(|size| size.0),
+            origins: OriginPolicy::build(
+                route.origins.as_ref(),
+                route.origin_mode,
+                &at.key("origins"),
+                mistakes,
+            ),
         });
     }
     routes

@@ -73,6 +73,8 @@ families! {
         "From the whole upgrade request to the upstream's 101.");
     LOG_LINES_DROPPED = counter("bowline_log_lines_dropped_total", [],
         "Log lines lost because the terminal, pipe or disk was slower than they came.");
+    ORIGIN_REPORTS = counter("bowline_origin_reports_total", ["route"],
+        "WebSocket upgrades of other origins that origin_mode: report let through.");
     OVER_LIMIT = counter("bowline_over_limit_total", [],
         "Client connections closed at once because limits.connections were open.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
@@ -217,6 +219,7 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
             page.add(&UPGRADES, &[name, outcome.label()], count);
         }
     }
+    page.add_unless_zero(&ORIGIN_REPORTS, &[name], sum(shards, |shard| &shard.origin_reports));
     let mut ended = 0_u64;
     for (row, reason) in Reason::ALL.iter().enumerate() {
         for (column, closer) in Closer::ALL.iter().enumerate() {

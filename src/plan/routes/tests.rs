@@ -57,6 +57,7 @@ fn route(matcher: Matcher) -> Route {
             half_close: second,
         },
         websocket: WebSocket::resolve(&Default::default(), &Default::default()),
+        origins: crate::plan::OriginPolicy::default(),
         max_body: None,
     }
 }

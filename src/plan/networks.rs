@@ -1,22 +1,23 @@
-//! The networks whose forwarding headers are believed.
+//! Networks, as lists of prefixes and addresses: whose forwarding headers are believed, and who may
+//! come.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::{At, Config, Mistakes};
+use crate::config::{At, Mistakes};
 
-/// Proxies in front of Bowline. Everybody else's `Forwarded` and `X-Forwarded-*` are dropped.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies {
+/// A set of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
     networks: Vec<IpNet>,
 }
 
-impl TrustedProxies {
-    pub(super) fn build(config: &Config, mistakes: &mut Mistakes) -> Self {
-        let at = At::root().key("trusted_proxies");
+impl Networks {
+    /// Reads a list, `10.0.0.0/8` or `::1` each.
+    pub(super) fn read(written: &[String], at: &At, mistakes: &mut Mistakes) -> Self {
         let mut networks = Vec::new();
-        for (index, written) in config.trusted_proxies.iter().enumerate() {
+        for (index, written) in written.iter().enumerate() {
             let network = written.parse::<IpNet>();
             match network.or_else(|_| written.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => networks.push(network),
@@ -40,9 +41,10 @@ impl TrustedProxies {
 mod tests {
     use super::*;
 
-    fn trusted(yaml: &str) -> (TrustedProxies, String) {
+    fn trusted(yaml: &str) -> (Networks, String) {
         let (config, mut mistakes) = crate::config::parse("file", yaml, &|_| None);
-        let trusted = TrustedProxies::build(&config, &mut mistakes);
+        let at = At::root().key("trusted_proxies");
+        let trusted = Networks::read(&config.trusted_proxies, &at, &mut mistakes);
         (trusted, mistakes.to_string())
     }
 
@@ -66,7 +68,7 @@ mod tests {
         ] {
             assert_eq!(trusted.contains(address.parse().unwrap()), is_trusted, "{address}");
         }
-        assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
+        assert!(!Networks::default().contains("127.0.0.1".parse().unwrap()));
     }
 
     #[test]

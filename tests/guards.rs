@@ -1,0 +1,186 @@
+//! Who may pass, over real sockets: what a client sees when it may not, and that no upstream is
+//! dialled then.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use support::{Answer, Bowline, SWITCHING, Upstream, handshake, header};
+
+/// One listener, one route `r` with `guards` (route keys) to `upstream`; `extra` is further
+/// top-level YAML.
+fn proxy(upstream: &Upstream, guards: &str, extra: &str) -> Bowline {
+    Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\n\
+         routes: [ {{ name: r, upstream: up{guards} }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}\n{extra}\n",
+        upstream.address
+    ))
+}
+
+/// Asserts that a handshake with these fields becomes a tunnel.
+fn opens(bowline: &Bowline, upstream: &Upstream, fields: &str) {
+    let mut client = bowline.client();
+    client.send(handshake("/ws", fields));
+    let mut server = upstream.accept();
+    server.head();
+    server.send(SWITCHING);
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{fields}: {head}");
+}
+
+/// The answer to a handshake that Bowline refuses by itself.
+fn refused(bowline: &Bowline, upstream: &Upstream, fields: &str) -> Answer {
+    let mut client = bowline.client();
+    client.send(handshake("/ws", fields));
+    let answer = client.answer();
+    assert_eq!(answer.status, 403, "{fields}: {}", answer.head);
+    assert_eq!(answer.header("connection"), Some("close"), "{fields}: {}", answer.head);
+    assert!(client.is_closed(), "{fields}");
+    assert!(upstream.is_untouched(), "{fields}: the upstream was dialled");
+    answer
+}
+
+// --- Origin --------------------------------------------------------------------------------------
+
+#[test]
+fn with_no_configuration_only_pages_of_the_same_origin_open_websockets() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, "", "");
+    // The Host of these handshakes is test.example, over plain TCP.
+    for fields in [
+        "",
+        "Cookie: session=1\r\n",
+        "Origin: http://test.example\r\n",
+        "Origin: http://test.example:80\r\n",
+        "Origin: http://TEST.example.\r\n",
+        "Sec-Fetch-Site: same-origin\r\nOrigin: http://test.example\r\n",
+    ] {
+        opens(&bowline, &upstream, fields);
+    }
+    let foreign = "pages of this origin may not open WebSockets here";
+    let null = "a page without an origin of its own (null) may not open WebSockets here";
+    let malformed = "the Origin is not one origin";
+    for (fields, reason) in [
+        ("Origin: https://evil.example\r\nCookie: session=1\r\n", foreign),
+        ("Origin: https://test.example\r\n", foreign),
+        ("Origin: http://test.example:8080\r\n", foreign),
+        ("Origin: http://test.example.evil.com\r\n", foreign),
+        ("Origin: http://a.test.example\r\n", foreign),
+        ("Origin: null\r\n", null),
+        ("Origin: file://\r\n", null),
+        ("Origin: \r\n", malformed),
+        ("Origin: http://test.example/\r\n", malformed),
+        ("Origin: http://test.example http://test.example\r\n", malformed),
+        ("Origin: test.example\r\n", malformed),
+        ("Origin: http://test.example\r\nOrigin: http://test.example\r\n", "more than one Origin"),
+        // Nobody trusts this client to say how it came.
+        ("Origin: https://test.example\r\nX-Forwarded-Proto: https\r\n", foreign),
+        ("Origin: http://evil.example\r\nX-Forwarded-Host: evil.example\r\n", foreign),
+    ] {
+        let answer = refused(&bowline, &upstream, fields);
+        assert!(answer.text().contains(reason), "{fields}: {}", answer.text());
+        assert_eq!(
+            answer.header("proxy-status"),
+            Some(format!("bowline; error=http_request_denied; details=\"{reason}\"").as_str())
+        );
+    }
+    bowline.wait_metric("bowline_failures_total{route=\"r\",cause=\"origin_refused\"}", 14.0);
+    bowline.wait_metric("bowline_upgrades_total{route=\"r\",outcome=\"refused\"}", 14.0);
+    assert_eq!(bowline.metric("bowline_origin_reports_total{route=\"r\"}"), 0.0);
+}
+
+#[test]
+fn a_plain_request_of_another_origin_is_not_the_walls_business() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, "", "");
+    let mut client = bowline.client();
+    client.send("GET / HTTP/1.1\r\nHost: test.example\r\nOrigin: https://evil.example\r\n\r\n");
+    let mut server = upstream.accept();
+    assert_eq!(header(&server.head(), "origin"), Some("https://evil.example"));
+    server.send("HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(client.answer().status, 204);
+}
+
+#[test]
+fn a_request_sent_ahead_behind_a_refused_handshake_is_not_served() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, "", "");
+    let mut client = bowline.client();
+    let ahead = "GET /admin HTTP/1.1\r\nHost: test.example\r\n\r\n";
+    client.send(format!("{}{ahead}", handshake("/ws", "Origin: http://evil.example\r\n")));
+    assert_eq!(client.answer().status, 403);
+    assert!(client.is_closed());
+    assert!(upstream.is_untouched());
+}
+
+#[test]
+fn a_list_of_origins_is_the_whole_list() {
+    let upstream = Upstream::new();
+    let list = ", origins: [ \"https://chat.example.com\", \"https://*.apps.example.com\" ]";
+    let bowline = proxy(&upstream, list, "");
+    opens(&bowline, &upstream, "");
+    opens(&bowline, &upstream, "Origin: https://chat.example.com\r\n");
+    opens(&bowline, &upstream, "Origin: https://one.apps.example.com\r\n");
+    for origin in ["https://apps.example.com", "https://a.b.apps.example.com", "null"] {
+        refused(&bowline, &upstream, &format!("Origin: {origin}\r\n"));
+    }
+    // Not in the list, though it is the request's own.
+    refused(&bowline, &upstream, "Origin: http://test.example\r\n");
+    let with_same = ", origins: [ same, \"null\", \"capacitor://localhost\" ]";
+    let bowline = proxy(&upstream, with_same, "");
+    for origin in ["http://test.example", "null", "file://", "capacitor://localhost"] {
+        opens(&bowline, &upstream, &format!("Origin: {origin}\r\n"));
+    }
+    refused(&bowline, &upstream, "Origin: https://chat.example.com\r\n");
+}
+
+#[test]
+fn any_is_no_wall_at_all() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, ", origins: any", "");
+    for fields in
+        ["Origin: https://evil.example\r\n", "Origin: null\r\n", "Origin: ?\r\nOrigin: !\r\n"]
+    {
+        opens(&bowline, &upstream, fields);
+    }
+}
+
+#[test]
+fn report_lets_through_and_counts() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, ", origin_mode: report", "");
+    opens(&bowline, &upstream, "Origin: http://test.example\r\n");
+    assert_eq!(bowline.metric("bowline_origin_reports_total{route=\"r\"}"), 0.0);
+    opens(&bowline, &upstream, "Origin: https://evil.example\r\n");
+    opens(&bowline, &upstream, "Origin: null\r\n");
+    bowline.wait_metric("bowline_origin_reports_total{route=\"r\"}", 2.0);
+    assert_eq!(bowline.metric("bowline_failures_total{route=\"r\",cause=\"origin_refused\"}"), 0.0);
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_origin_is_compared_with_what_the_client_asked() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, "", "trusted_proxies: [ 127.0.0.0/8 ]");
+    for fields in [
+        "Origin: https://test.example\r\nX-Forwarded-Proto: https\r\n",
+        "Origin: https://shop.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n",
+        "Origin: https://shop.example:8443\r\n\
+         Forwarded: for=192.0.2.7;proto=https;host=\"shop.example:8443\"\r\n",
+        // The proxy has not said the scheme: either one.
+        "Origin: https://test.example\r\n",
+        "Origin: http://test.example\r\n",
+        "Origin: https://shop.example\r\nX-Forwarded-Host: evil.example, shop.example\r\n",
+    ] {
+        opens(&bowline, &upstream, fields);
+    }
+    for fields in [
+        "Origin: http://test.example\r\nX-Forwarded-Proto: https\r\n",
+        "Origin: https://test.example\r\nX-Forwarded-Proto: http\r\n",
+        "Origin: https://test.example\r\nX-Forwarded-Host: shop.example\r\n",
+        "Origin: https://evil.example\r\nX-Forwarded-Host: evil.example, shop.example\r\n",
+        "Origin: https://test.example:8443\r\n",
+        "Origin: https://evil.example\r\n",
+    ] {
+        refused(&bowline, &upstream, fields);
+    }
+}
