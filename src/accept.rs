@@ -3,6 +3,10 @@
 mod admission;
 mod backoff;
 mod bind;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod proxy_protocol;
 pub mod tls;
 mod worker_thread;
 

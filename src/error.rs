@@ -35,6 +35,8 @@ pub enum Failure {
     Loop,
     /// Client: its page's origin may not open WebSockets here (`origins`).
     OriginRefused,
+    /// Client: its address may not come here (`allow`, `deny`).
+    AddressRefused,
     /// Upstream: every endpoint refused the connection.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
@@ -72,7 +74,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -86,6 +88,7 @@ impl Failure {
         Self::CodingUnknown,
         Self::Loop,
         Self::OriginRefused,
+        Self::AddressRefused,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -120,6 +123,7 @@ impl Failure {
             Self::CodingUnknown => (S::NOT_IMPLEMENTED, "http_request_error", "coding_unknown"),
             Self::Loop => (S::LOOP_DETECTED, "proxy_loop_detected", "loop"),
             Self::OriginRefused => (S::FORBIDDEN, "http_request_denied", "origin_refused"),
+            Self::AddressRefused => (S::FORBIDDEN, "http_request_denied", "address_refused"),
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
             Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
@@ -168,7 +172,8 @@ impl Failure {
             | Self::HeadersTooLarge
             | Self::CodingUnknown
             | Self::Loop
-            | Self::OriginRefused => Fault::Client,
+            | Self::OriginRefused
+            | Self::AddressRefused => Fault::Client,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed

@@ -184,3 +184,79 @@ fn behind_a_trusted_proxy_the_origin_is_compared_with_what_the_client_asked() {
         refused(&bowline, &upstream, fields);
     }
 }
+
+// --- allow and deny ------------------------------------------------------------------------------
+
+/// The status of a GET with these fields; the upstream answers 204 when it is asked.
+fn status(bowline: &Bowline, upstream: &Upstream, fields: &str) -> u16 {
+    let mut client = bowline.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: test.example\r\n{fields}\r\n"));
+    let reason = client.until(" ");
+    assert_eq!(reason, "HTTP/1.1 ", "an answer");
+    client.until("\r\n")[..3].parse().inspect(|_| drop(upstream.try_accept())).unwrap()
+}
+
+#[test]
+fn who_may_not_come_gets_403_by_listener_and_by_route() {
+    let upstream = Upstream::new();
+    let denied = "this address is denied";
+    let others = "this address is not among those that are allowed";
+    for (listener, route, reason) in [
+        ("", ", deny: [ 127.0.0.0/8 ]", denied),
+        ("", ", deny: [ 127.0.0.1 ], allow: [ 127.0.0.1 ]", denied),
+        ("", ", allow: [ 10.0.0.0/8 ]", others),
+        (", deny: [ 127.0.0.0/8 ]", "", denied),
+        (", allow: [ 10.0.0.0/8 ]", "", others),
+        (", allow: [ 127.0.0.1 ]", ", deny: [ 127.0.0.1 ]", denied),
+        (", deny: [ 127.0.0.1 ]", ", allow: [ 127.0.0.1 ]", denied),
+    ] {
+        let bowline = Bowline::with(&format!(
+            "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0{listener} }} ]\n\
+             routes: [ {{ name: r, upstream: up{route} }} ]\n\
+             upstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}\n",
+            upstream.address
+        ));
+        let mut client = bowline.client();
+        client.send("GET / HTTP/1.1\r\nHost: test.example\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n");
+        let answer = client.answer();
+        assert_eq!(answer.status, 403, "{listener} {route}");
+        assert!(answer.text().contains(reason), "{listener} {route}: {}", answer.text());
+        assert!(client.is_closed());
+        refused(&bowline, &upstream, "");
+        let series = "bowline_failures_total{route=\"r\",cause=\"address_refused\"}";
+        bowline.wait_metric(series, 2.0);
+        bowline.wait_metric("bowline_upgrades_total{route=\"r\",outcome=\"refused\"}", 1.0);
+    }
+}
+
+#[test]
+fn behind_trusted_proxies_lists_look_at_the_client_that_they_name() {
+    let upstream = Upstream::serving(|mut wire| {
+        wire.head();
+        wire.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    });
+    let trusting = "trusted_proxies: [ 127.0.0.1, 10.0.0.0/8 ]";
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0, deny: [ 6.6.6.0/24 ] }} ]\n\
+         routes: [ {{ name: r, upstream: up, allow: [ 192.0.2.0/24, 6.6.6.0/24 ] }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{upstream}\" ] }} }}\n{trusting}\n"
+    ));
+    let nobody = Upstream::new();
+    for (fields, expected) in [
+        ("X-Forwarded-For: 192.0.2.7\r\n", 204),
+        ("X-Forwarded-For: 192.0.2.7:4711\r\n", 204),
+        ("X-Forwarded-For: 192.0.2.7, 10.0.0.3\r\n", 204),
+        ("X-Forwarded-For: 6.6.6.6\r\n", 403),
+        // What the client itself wrote stands left.
+        ("X-Forwarded-For: 192.0.2.7, 6.6.6.6\r\n", 403),
+        ("X-Forwarded-For: 192.0.2.7, 203.0.113.9\r\n", 403),
+        ("X-Forwarded-For: 192.0.2.7, unknown\r\n", 403),
+        ("Forwarded: for=192.0.2.7\r\n", 204),
+        ("Forwarded: for=192.0.2.7, for=\"[2001:db8::1]:1\"\r\n", 403),
+        ("X-Forwarded-For: 6.6.6.6\r\nForwarded: for=192.0.2.7\r\n", 403),
+        // The proxy itself is not allowed.
+        ("", 403),
+    ] {
+        assert_eq!(status(&bowline, &nobody, fields), expected, "{fields}");
+    }
+}

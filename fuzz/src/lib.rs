@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod configuration;
 pub mod frames;
+pub mod proxy_protocol;
 pub mod request_head;
 pub mod switching_answer;
 mod wire;

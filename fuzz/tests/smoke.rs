@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bowline::tunnel::fuzzing::Seen;
-use bowline_fuzz::{answer, configuration, frames, request_head, switching_answer};
+use bowline_fuzz::{answer, configuration, frames, proxy_protocol, request_head, switching_answer};
 
 const CHANGES: usize = 20_000;
 
@@ -113,6 +113,24 @@ const FRAMES: [&[u8]; 19] = [
     b"\x88\x82\0\0\0\0\x03\xe8",
 ];
 
+/// Pieces of headers of the PROXY protocol.
+const PROXIES: [&[u8]; 14] = [
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"192.0.2.7 ",
+    b"::1 ",
+    b" 4711",
+    b"\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x20\0\0\0",
+    b"\x03\0\x04",
+    b"\x20\0\x05\x01\0\0\0\0",
+    b"\x04\0\0",
+];
+
 fn change(dice: &mut Dice, words: &[&[u8]], corpus: &Corpus) -> Vec<u8> {
     let mut data = dice.pick(corpus).1.clone();
     for _ in 0..=dice.below(4) {
@@ -188,6 +206,11 @@ fn any_answer_is_refused_or_read_in_one_way_however_it_is_cut() {
 #[test]
 fn any_stream_of_frames_is_told_as_another_decoder_tells_it_however_it_is_cut() {
     run("frames", 5, &FRAMES, frames::check);
+}
+
+#[test]
+fn any_proxy_header_is_refused_or_names_whom_it_names_however_it_is_cut() {
+    run("proxy_protocol", 6, &PROXIES, proxy_protocol::check);
 }
 
 #[test]
@@ -275,6 +298,12 @@ fn the_targets_see_what_they_are_meant_to() {
         };
         let (_, offence) = frames::told(&data).expect("its terms are whole");
         assert_eq!(offence.map(|(code, _)| code), code, "{file}");
+    }
+    for (file, data) in corpus("proxy_protocol") {
+        let told = proxy_protocol::told(&data);
+        assert_eq!(told.is_some(), file.starts_with("right"), "{file}: {told:?}");
+        let named = told.is_some_and(|told| told.source.is_some());
+        assert_eq!(named, file.starts_with("right-client"), "{file}: {told:?}");
     }
     let seen = |name| frames::told(&of(&corpus("frames"), name)).expect("terms").0;
     let pong = |payload: &str| Seen::Pong(payload.as_bytes().to_vec());

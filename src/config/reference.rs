@@ -10,16 +10,17 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match, Rate,
-    Route, Timeouts, Tls, Upstream, WebSocket,
+    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match,
+    ProxyProtocol, Rate, Route, Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 16] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 17] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
         ("Limits", "listeners[].limits", keys::<Limits>()),
+        ("ProxyProtocol", "listeners[].proxy_protocol", keys::<ProxyProtocol>()),
         ("Tls", "listeners[].tls", keys::<Tls>()),
         ("Certificate", "listeners[].tls.certificates[]", keys::<Certificate>()),
         ("Route", "routes[]", keys::<Route>()),

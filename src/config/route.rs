@@ -33,6 +33,10 @@ pub struct Route {
     pub origins: Option<OneOrMany>,
     /// What happens to WebSockets of other origins. Default: `enforce`.
     pub origin_mode: OriginMode,
+    /// Networks (`10.0.0.0/8`, `::1`) that may use this route; all others get 403. Default: all.
+    pub allow: Option<Vec<String>>,
+    /// Networks that may not use this route and get 403, whatever `allow` says. Default: none.
+    pub deny: Option<Vec<String>>,
 }
 
 /// What happens to a WebSocket of a page that is not in `origins`.

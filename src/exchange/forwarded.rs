@@ -21,15 +21,17 @@ pub(super) struct Sender {
     pub(super) peer: SocketAddr,
     /// Whether the connection is TLS.
     pub(super) tls: bool,
+    /// Whether a proxy in front may have ended TLS, and did not say so.
+    scheme_unknown: bool,
     /// Its address as a field's value.
     address: HeaderValue,
 }
 
 impl Sender {
     /// Notes a connection's other end.
-    pub(super) fn new(peer: SocketAddr, tls: bool) -> Self {
+    pub(super) fn new(peer: SocketAddr, tls: bool, scheme_unknown: bool) -> Self {
         let ip = peer.ip().to_canonical();
-        Self { peer: SocketAddr::new(ip, peer.port()), tls, address: value(ip) }
+        Self { peer: SocketAddr::new(ip, peer.port()), tls, scheme_unknown, address: value(ip) }
     }
 
     /// The client's address: the peer's, or what trusted proxies say.
@@ -42,7 +44,8 @@ impl Sender {
         if trusted.contains(self.peer.ip()) {
             return Walk::new(self.peer.ip(), headers, trusted).asked(headers, host);
         }
-        Asked { scheme: Some(self.scheme()), authority: host.to_owned() }
+        let scheme = (!self.scheme_unknown).then(|| self.scheme());
+        Asked { scheme, authority: host.to_owned() }
     }
 
     /// Sets the forwarding headers of a request to `authority`.

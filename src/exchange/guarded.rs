@@ -9,7 +9,7 @@ use super::service::{Conversation, Judged};
 use super::worker::Snapshot;
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::guard::origin;
+use crate::guard::{networks, origin};
 use crate::telemetry::UpgradeOutcome;
 
 impl Conversation {
@@ -24,10 +24,38 @@ impl Conversation {
         headers: &HeaderMap,
         judged: &Judged,
     ) -> Result<(), Refusal> {
+        if self.access.is_some() || way.route.access.is_some() {
+            self.pass_networks(generation, way, headers, judged)?;
+        }
         if judged.upgrade.is_some() && headers.contains_key(ORIGIN) {
             self.pass_origin(generation, way, headers, judged)?;
         }
         Ok(())
+    }
+
+    /// Whether the client may come to this listener, and to this route.
+    fn pass_networks(
+        &self,
+        generation: &Snapshot,
+        way: Way<'_>,
+        headers: &HeaderMap,
+        judged: &Judged,
+    ) -> Result<(), Refusal> {
+        let client = self.sender.client(headers, &generation.plan.trusted);
+        let mut lists = self.access.as_deref().into_iter().chain(&way.route.access);
+        let verdict = lists.try_for_each(|access| networks::judge(client, access));
+        let Err(refused) = verdict else { return Ok(()) };
+        tracing::info!(
+            %client,
+            host = judged.head.authority,
+            route = &*way.live.name,
+            reason = refused.as_str(),
+            "a client was refused by its address"
+        );
+        if judged.upgrade.is_some() {
+            way.live.counters.at(self.worker.id).count_upgrade(UpgradeOutcome::Refused);
+        }
+        Err(Refusal::new(Failure::AddressRefused).because(refused.as_str()).closing())
     }
 
     /// Whether the page that opens a WebSocket may.

@@ -10,7 +10,7 @@ use http::request::Parts;
 use super::forwarded::Sender;
 use super::service::{self, Judged};
 use crate::error::Failure;
-use crate::guard::origin;
+use crate::guard::{networks, origin};
 use crate::plan::{Listener, Plan, Route};
 
 /// Who asks, and where.
@@ -84,7 +84,7 @@ pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Pr
         return Preview::NoRoute { websocket };
     };
     let mut verdicts = Vec::new();
-    for guard in [origins] {
+    for guard in [access, origins] {
         verdicts.extend(guard(head, &judged, visitor, plan, route));
         if verdicts.last().is_some_and(|last| last.refused.is_some()) {
             break;
@@ -96,8 +96,32 @@ pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Pr
 impl Visitor<'_> {
     fn sender(&self) -> Sender {
         let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        Sender::new(SocketAddr::new(peer, 0), self.tls)
+        Sender::new(SocketAddr::new(peer, 0), self.tls, false)
     }
+}
+
+fn access(
+    head: &Parts,
+    _: &Judged,
+    visitor: Visitor<'_>,
+    plan: &Plan,
+    route: &Route,
+) -> Option<Verdict> {
+    let lists = visitor.listener.access.as_deref().into_iter().chain(&route.access);
+    let mut lists = lists.peekable();
+    lists.peek()?;
+    let client = visitor.sender().client(&head.headers, &plan.trusted);
+    let told = if visitor.peer.is_some() {
+        format!("allow, deny ({client})")
+    } else {
+        "allow, deny (give --from)".to_owned()
+    };
+    Some(match lists.try_for_each(|access| networks::judge(client, access)) {
+        Ok(()) => Verdict::told(format!("{told} pass")),
+        Err(refused) => {
+            Verdict::refused(format!("{told} refuse"), Failure::AddressRefused, refused.as_str())
+        }
+    })
 }
 
 fn origins(

@@ -30,7 +30,7 @@ use super::upgrade::UpgradeRequest;
 use super::worker::{Snapshot, Worker};
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::plan::{Facts, Limits};
+use crate::plan::{Access, Facts, Limits};
 use crate::telemetry::UpgradeOutcome;
 
 /// What the requests of one client connection share.
@@ -39,6 +39,8 @@ pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
     pub(super) sender: Sender,
     pub(super) limits: Limits,
+    /// Who may come on this listener.
+    pub(super) access: Option<Arc<Access>>,
     /// The TLS server name, when a Host that differs from it is refused.
     pub(super) server_name: Option<String>,
     /// A 101 was answered, and this is what begins behind it.

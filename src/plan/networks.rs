@@ -37,6 +37,39 @@ impl Networks {
     }
 }
 
+/// Who may come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// These alone; `None` for all.
+    pub allow: Option<Networks>,
+    /// Not these, whatever is allowed.
+    pub deny: Networks,
+}
+
+impl Access {
+    /// Reads the keys `allow` and `deny` of the mapping at `at`; `None` when neither is written.
+    pub(super) fn read(
+        allow: Option<&Vec<String>>,
+        deny: Option<&Vec<String>>,
+        at: &At,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let mut networks = |key, written: Option<&Vec<String>>, meaning| {
+            let (written, at) = (written?, at.key(key));
+            if written.is_empty() {
+                mistakes.add(
+                    &at,
+                    format!("an empty list would {meaning}: name networks, or remove it"),
+                );
+            }
+            Some(Networks::read(written, &at, mistakes))
+        };
+        let allow = networks("allow", allow, "let nobody in");
+        let deny = networks("deny", deny, "keep nobody out");
+        (allow.is_some() || deny.is_some()).then(|| Self { allow, deny: deny.unwrap_or_default() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
-use super::OriginPolicy;
 use super::websocket::{self, WebSocket};
+use super::{Access, OriginPolicy};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -27,6 +27,8 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Whose pages may open WebSockets.
     pub origins: OriginPolicy,
+    /// Who may use it; `None` for everybody.
+    pub access: Option<Access>,
 }
 
 /// The conditions of a route; all must hold.
@@ -155,6 +157,7 @@ pub(super) fn build_all(
                 &at.key("origins"),
                 mistakes,
             ),
+            access: Access::read(route.allow.as_ref(), route.deny.as_ref(), &at, mistakes),
         });
     }
     routes

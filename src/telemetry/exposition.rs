@@ -77,6 +77,8 @@ families! {
         "WebSocket upgrades of other origins that origin_mode: report let through.");
     OVER_LIMIT = counter("bowline_over_limit_total", [],
         "Client connections closed at once because limits.connections were open.");
+    PROXY_PROTOCOL_REFUSED = counter("bowline_proxy_protocol_refused_total", [],
+        "Client connections closed for their PROXY header, or for sending one from elsewhere.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
@@ -195,6 +197,8 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
     page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
+    let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
+    page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
     for (at, failure) in Failure::ALL.iter().enumerate() {
         let count = sum(shards, |shard| &shard.unrouted_failures[at]);

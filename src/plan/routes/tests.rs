@@ -58,6 +58,7 @@ fn route(matcher: Matcher) -> Route {
         },
         websocket: WebSocket::resolve(&Default::default(), &Default::default()),
         origins: crate::plan::OriginPolicy::default(),
+        access: None,
         max_body: None,
     }
 }
