@@ -5,6 +5,7 @@
 
 mod admin;
 mod at;
+mod cors;
 mod drain;
 mod listener;
 mod log;
@@ -30,6 +31,7 @@ mod wording;
 
 pub use admin::Admin;
 pub use at::At;
+pub use cors::Cors;
 pub use drain::Drain;
 pub use listener::{Limits, Listener};
 pub use log::{Format, Level, Log};

@@ -37,6 +37,8 @@ pub enum Failure {
     OriginRefused,
     /// Client: its address may not come here (`allow`, `deny`).
     AddressRefused,
+    /// Client: a preflight of a page whose origin may not ask here (`cors`).
+    CorsRefused,
     /// Upstream: every endpoint refused the connection.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
@@ -74,7 +76,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -89,6 +91,7 @@ impl Failure {
         Self::Loop,
         Self::OriginRefused,
         Self::AddressRefused,
+        Self::CorsRefused,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -124,6 +127,7 @@ impl Failure {
             Self::Loop => (S::LOOP_DETECTED, "proxy_loop_detected", "loop"),
             Self::OriginRefused => (S::FORBIDDEN, "http_request_denied", "origin_refused"),
             Self::AddressRefused => (S::FORBIDDEN, "http_request_denied", "address_refused"),
+            Self::CorsRefused => (S::FORBIDDEN, "http_request_denied", "cors_refused"),
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
             Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
@@ -173,7 +177,8 @@ impl Failure {
             | Self::CodingUnknown
             | Self::Loop
             | Self::OriginRefused
-            | Self::AddressRefused => Fault::Client,
+            | Self::AddressRefused
+            | Self::CorsRefused => Fault::Client,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed

@@ -1,6 +1,7 @@
 //! What a configuration means: resolved, checked, immutable. Every mistake is found in one pass
 //! and told with its place; nothing here opens a socket or reads a file.
 
+mod cors;
 mod drain;
 mod endpoint;
 mod listener;
@@ -22,6 +23,7 @@ use http::HeaderValue;
 use crate::config::{self, At, Config, Mistakes};
 use crate::fields::is_token;
 
+pub use self::cors::{Cors, Names};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};

@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("telemetry", &["error", "tunnel"]),
     ("upstream", &["config", "fields", "plan", "telemetry", "websocket"]),
     // Decisions on what a request says, by what is planned.
-    ("guard", &["origin", "plan"]),
+    ("guard", &["fields", "origin", "plan"]),
     ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
     (
         "exchange",

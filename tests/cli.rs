@@ -564,6 +564,63 @@ fn what_cannot_be_asked_about_is_one_line() {
     }
 }
 
+const GUARDED: &str = "\
+listeners: [ { address: 127.0.0.1:8080, deny: [ 192.0.2.0/24 ] } ]
+routes:
+  - { name: api, upstream: web, allow: [ 10.0.0.0/8, 192.0.2.0/24 ], cors: { origins: https://app.example } }
+  - { name: ws, match: { path: /ws }, upstream: web, origins: https://app.example, origin_mode: report }
+upstreams: { web: { builtin: echo } }
+trusted_proxies: [ 10.0.0.1 ]
+";
+
+#[test]
+fn explain_shows_the_verdict_of_each_guard() {
+    let folder = Folder::new().with("a.yaml", GUARDED);
+    let preflight = "Access-Control-Request-Method: PUT";
+    let (app, evil) = ("Origin: https://app.example", "Origin: https://evil.example");
+    for (request, told) in [
+        (
+            &["GET", "http://a/", "--from", "192.0.2.7"][..],
+            "guards    allow, deny (192.0.2.7) refuse\nanswer    403 Forbidden by Bowline: this address is denied\n",
+        ),
+        (
+            &["GET", "http://a/"],
+            "guards    allow, deny (give --from) refuse\n\
+             answer    403 Forbidden by Bowline: this address is not among those that are allowed\n",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.1", "-H", "X-Forwarded-For: 192.0.2.7"],
+            "guards    allow, deny (192.0.2.7) refuse\nanswer    403 Forbidden by Bowline: this address is denied\n",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.2", "-H", app],
+            "guards    allow, deny (10.0.0.2) pass; cors (https://app.example) share the answer\nupstream",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.2", "-H", evil],
+            "guards    allow, deny (10.0.0.2) pass; cors (https://app.example) do not share the answer\nupstream",
+        ),
+        (
+            &["OPTIONS", "http://a/", "--from", "10.0.0.2", "-H", app, "-H", preflight],
+            "cors (https://app.example) answer the preflight\n\
+             answer    204 No Content by Bowline: the policy of this route\n",
+        ),
+        (
+            &["OPTIONS", "http://a/", "--from", "10.0.0.2", "-H", evil, "-H", preflight],
+            "cors (https://app.example) refuse\n\
+             answer    403 Forbidden by Bowline: pages of this origin may not ask here\n",
+        ),
+        (
+            &["GET", "ws://a/ws", "-H", evil],
+            "allow, deny (give --from) pass; origins (https://app.example) would refuse, and only report\nupstream",
+        ),
+    ] {
+        let said = bowline(&folder, &[&["explain", "a.yaml"], request].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{request:?}");
+        assert!(said.out.contains(told), "{request:?}: {}", said.out);
+    }
+}
+
 // --- what it prints ------------------------------------------------------------------------------
 
 #[test]

@@ -260,3 +260,118 @@ fn behind_trusted_proxies_lists_look_at_the_client_that_they_name() {
         assert_eq!(status(&bowline, &nobody, fields), expected, "{fields}");
     }
 }
+
+// --- CORS ----------------------------------------------------------------------------------------
+
+const CORS: &str = ", cors: { origins: [ \"https://app.example\" ], methods: [ GET, PUT ], headers: X-One, \
+    expose: X-Two, credentials: true, max_age: 1h }";
+
+/// The answer to `request` when the upstream says `answer`.
+fn shared(bowline: &Bowline, upstream: &Upstream, request: &str, answer: &str) -> Answer {
+    let mut client = bowline.client();
+    client.send(request);
+    let mut server = upstream.accept();
+    server.head();
+    server.send(answer);
+    client.answer()
+}
+
+fn get(fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n")
+}
+
+const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn a_preflight_is_answered_without_the_upstream() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, CORS, "");
+    let preflight = |origin: &str| {
+        format!(
+            "OPTIONS /any HTTP/1.1\r\nHost: api.example\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-one\r\n\r\n"
+        )
+    };
+    let mut client = bowline.client();
+    client.send(preflight("https://app.example"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 204);
+    for (name, value) in [
+        ("access-control-allow-origin", Some("https://app.example")),
+        ("access-control-allow-credentials", Some("true")),
+        ("access-control-allow-methods", Some("GET, PUT")),
+        ("access-control-allow-headers", Some("X-One")),
+        ("access-control-max-age", Some("3600")),
+        ("access-control-expose-headers", None),
+        ("content-length", None),
+    ] {
+        assert_eq!(answer.header(name), value, "{name}");
+    }
+    // The connection goes on.
+    client.send(preflight("https://evil.example"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert!(
+        answer.header("proxy-status").unwrap().contains("pages of this origin may not ask here")
+    );
+    assert!(upstream.is_untouched());
+    bowline.wait_metric("bowline_failures_total{route=\"r\",cause=\"cors_refused\"}", 1.0);
+}
+
+#[test]
+fn an_options_request_that_is_no_preflight_reaches_the_upstream() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, CORS, "");
+    for fields in ["", "Origin: https://app.example\r\n", "Access-Control-Request-Method: PUT\r\n"]
+    {
+        let request = format!("OPTIONS / HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n");
+        assert_eq!(shared(&bowline, &upstream, &request, EMPTY).status, 200, "{fields}");
+    }
+}
+
+#[test]
+fn the_answers_policy_is_bowlines_and_not_the_upstreams() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, CORS, "");
+    let theirs = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAccess-Control-Allow-Origin: *\r\n\
+        Access-Control-Allow-Credentials: true\r\nVary: Accept-Encoding\r\n\r\n";
+    let answer = shared(&bowline, &upstream, &get("Origin: https://app.example\r\n"), theirs);
+    assert_eq!(
+        support::headers(&answer.head, "access-control-allow-origin"),
+        ["https://app.example"]
+    );
+    assert_eq!(support::headers(&answer.head, "access-control-allow-credentials"), ["true"]);
+    assert_eq!(answer.header("access-control-expose-headers"), Some("X-Two"));
+    assert_eq!(support::headers(&answer.head, "vary"), ["Accept-Encoding, origin"]);
+    for fields in ["", "Origin: https://evil.example\r\n", "Origin: null\r\n"] {
+        let answer = shared(&bowline, &upstream, &get(fields), theirs);
+        assert!(!answer.head.to_lowercase().contains("access-control"), "{}", answer.head);
+        assert_eq!(support::headers(&answer.head, "vary"), ["Accept-Encoding, origin"], "{fields}");
+    }
+    // A page may read why its request failed, too.
+    drop(upstream);
+    let mut client = bowline.client();
+    client.send(get("Origin: https://app.example\r\n"));
+    let answer = client.answer();
+    assert!(answer.status >= 500, "{}", answer.head);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+}
+
+#[test]
+fn without_a_policy_the_upstreams_own_passes() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, "", "");
+    let theirs = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAccess-Control-Allow-Origin: *\r\n\r\n";
+    let answer = shared(&bowline, &upstream, &get("Origin: https://evil.example\r\n"), theirs);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("vary"), None);
+}
+
+#[test]
+fn cors_lets_no_websocket_in() {
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, CORS, "");
+    refused(&bowline, &upstream, "Origin: https://app.example\r\n");
+    opens(&bowline, &upstream, "Origin: http://test.example\r\n");
+}

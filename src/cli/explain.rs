@@ -122,13 +122,13 @@ impl Asked {
 fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdicts: &[Verdict]) {
     line(text, "route", format_args!("{}", route.name));
     let mut guards: Vec<String> = verdicts.iter().map(|verdict| verdict.told.clone()).collect();
-    let refused = verdicts.iter().find_map(|verdict| verdict.refused);
-    if let Some(limit) = route.max_body.filter(|_| refused.is_none() && !websocket) {
+    let answered = verdicts.iter().find_map(|verdict| verdict.answered);
+    if let Some(limit) = route.max_body.filter(|_| answered.is_none() && !websocket) {
         guards.push(format!("max_body {limit} bytes"));
     }
     let guards = if guards.is_empty() { "none".to_owned() } else { guards.join("; ") };
     line(text, "guards", format_args!("{guards}"));
-    if let Some((status, reason)) = refused {
+    if let Some((status, reason)) = answered {
         line(text, "answer", format_args!("{status} by Bowline: {reason}"));
         return;
     }

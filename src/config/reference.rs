@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    Admin, Certificate, Config, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match,
+    Admin, Certificate, Config, Cors, Drain, Heartbeat, KeepAlive, Limits, Listener, Log, Match,
     ProxyProtocol, Rate, Route, Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 17] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 18] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -25,6 +25,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 17] {
         ("Certificate", "listeners[].tls.certificates[]", keys::<Certificate>()),
         ("Route", "routes[]", keys::<Route>()),
         ("Match", "routes[].match", keys::<Match>()),
+        ("Cors", "routes[].cors", keys::<Cors>()),
         ("Timeouts", "timeouts", keys::<Timeouts>()),
         ("WebSocket", "websocket", keys::<WebSocket>()),
         ("Heartbeat", "websocket.heartbeat", keys::<Heartbeat>()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{OneOrMany, Size, Switch, Timeouts, WebSocket};
+use super::{Cors, OneOrMany, Size, Switch, Timeouts, WebSocket};
 
 /// Which requests go to which upstream.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub struct Route {
     pub allow: Option<Vec<String>>,
     /// Networks that may not use this route and get 403, whatever `allow` says. Default: none.
     pub deny: Option<Vec<String>>,
+    /// Which pages of other origins may read answers of this route. Default: the upstream's affair.
+    pub cors: Option<Cors>,
 }
 
 /// What happens to a WebSocket of a page that is not in `origins`.

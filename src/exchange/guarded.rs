@@ -2,35 +2,62 @@
 //! and forwarding, in one place; what a guard decides is in `guard`.
 
 use http::header::ORIGIN;
-use http::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
 
-use super::reply::Refusal;
+use super::reply::{self, Refusal};
+use super::response_body::ResponseBody;
 use super::service::{Conversation, Judged};
 use super::worker::Snapshot;
 use crate::error::Failure;
 use crate::generation::Way;
+use crate::guard::cors::Share;
 use crate::guard::{networks, origin};
 use crate::telemetry::UpgradeOutcome;
 
+/// What the guards of a route say together.
+pub(super) enum Guarded<'a> {
+    /// It may go on; the answer is then shared with other pages, where the route has a policy.
+    Passes(Option<Share<'a>>),
+    /// It is answered here, and its upstream is not dialled.
+    Answered(Box<Result<Response<ResponseBody>, Refusal>>),
+}
+
 impl Conversation {
-    /// Whether a request may pass on to its upstream.
-    ///
-    /// # Errors
-    /// The refusal that the client gets; the upstream has not been dialled.
-    pub(super) fn pass(
+    /// Asks the guards about a request.
+    pub(super) fn guard<'a>(
         &self,
         generation: &Snapshot,
-        way: Way<'_>,
-        headers: &HeaderMap,
+        way: Way<'a>,
+        parts: &Parts,
         judged: &Judged,
-    ) -> Result<(), Refusal> {
-        if self.access.is_some() || way.route.access.is_some() {
-            self.pass_networks(generation, way, headers, judged)?;
+    ) -> Guarded<'a> {
+        let headers = &parts.headers;
+        if (self.access.is_some() || way.route.access.is_some())
+            && let Err(refusal) = self.pass_networks(generation, way, headers, judged)
+        {
+            return Guarded::Answered(Box::new(Err(refusal)));
         }
-        if judged.upgrade.is_some() && headers.contains_key(ORIGIN) {
-            self.pass_origin(generation, way, headers, judged)?;
+        if judged.upgrade.is_some() {
+            return match self.pass_origin(generation, way, headers, judged) {
+                // CORS is not about WebSockets: browsers ask nobody before they open one.
+                Ok(()) => Guarded::Passes(None),
+                Err(refusal) => Guarded::Answered(Box::new(Err(refusal))),
+            };
         }
-        Ok(())
+        let Some(policy) = &way.route.cors else { return Guarded::Passes(None) };
+        let share = Share::new(policy, headers);
+        match share.preflight(&parts.method, headers) {
+            None => Guarded::Passes(Some(share)),
+            Some(Ok(fields)) => {
+                let answer = reply::preflight(fields).map(ResponseBody::own);
+                Guarded::Answered(Box::new(Ok(answer)))
+            }
+            Some(Err(refused)) => {
+                let refusal = Refusal::new(Failure::CorsRefused).because(refused.as_str());
+                Guarded::Answered(Box::new(Err(refusal)))
+            }
+        }
     }
 
     /// Whether the client may come to this listener, and to this route.
@@ -66,6 +93,9 @@ impl Conversation {
         headers: &HeaderMap,
         judged: &Judged,
     ) -> Result<(), Refusal> {
+        if !headers.contains_key(ORIGIN) {
+            return Ok(());
+        }
         let policy = &way.route.origins;
         let trusted = &generation.plan.trusted;
         let asked = || self.sender.asked(headers, &judged.head.authority, trusted);

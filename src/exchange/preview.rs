@@ -10,6 +10,7 @@ use http::request::Parts;
 use super::forwarded::Sender;
 use super::service::{self, Judged};
 use crate::error::Failure;
+use crate::guard::cors::Share;
 use crate::guard::{networks, origin};
 use crate::plan::{Listener, Plan, Route};
 
@@ -45,7 +46,7 @@ pub enum Preview<'a> {
         route: &'a Route,
         /// Whether it is an upgrade.
         websocket: bool,
-        /// What each guard says, in the order in which they are asked, up to one that refuses.
+        /// What each guard says, in the order in which they are asked, up to one that answers by itself.
         verdicts: Vec<Verdict>,
     },
 }
@@ -55,17 +56,17 @@ pub enum Preview<'a> {
 pub struct Verdict {
     /// The guard and its verdict, in words.
     pub told: String,
-    /// The answer that it gives by itself.
-    pub refused: Option<(StatusCode, &'static str)>,
+    /// The answer that it gives by itself: a refusal, or a preflight's.
+    pub answered: Option<(StatusCode, &'static str)>,
 }
 
 impl Verdict {
     fn told(told: impl Into<String>) -> Self {
-        Self { told: told.into(), refused: None }
+        Self { told: told.into(), answered: None }
     }
 
     fn refused(told: impl Into<String>, failure: Failure, reason: &'static str) -> Self {
-        Self { told: told.into(), refused: Some((failure.status(), reason)) }
+        Self { told: told.into(), answered: Some((failure.status(), reason)) }
     }
 }
 
@@ -84,9 +85,9 @@ pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Pr
         return Preview::NoRoute { websocket };
     };
     let mut verdicts = Vec::new();
-    for guard in [access, origins] {
+    for guard in [access, origins, cors] {
         verdicts.extend(guard(head, &judged, visitor, plan, route));
-        if verdicts.last().is_some_and(|last| last.refused.is_some()) {
+        if verdicts.last().is_some_and(|last| last.answered.is_some()) {
             break;
         }
     }
@@ -143,6 +144,23 @@ fn origins(
         Err(_) if policy.reports => Verdict::told(format!("{rule} would refuse, and only report")),
         Err(refused) => {
             Verdict::refused(format!("{rule} refuse"), Failure::OriginRefused, refused.as_str())
+        }
+    })
+}
+
+fn cors(head: &Parts, judged: &Judged, _: Visitor<'_>, _: &Plan, route: &Route) -> Option<Verdict> {
+    let policy = route.cors.as_ref().filter(|_| judged.upgrade.is_none())?;
+    let rule = format!("cors ({})", policy.origins);
+    let share = Share::new(policy, &head.headers);
+    Some(match share.preflight(&head.method, &head.headers) {
+        None if share.is_allowed() => Verdict::told(format!("{rule} share the answer")),
+        None => Verdict::told(format!("{rule} do not share the answer")),
+        Some(Ok(_)) => Verdict {
+            told: format!("{rule} answer the preflight"),
+            answered: Some((StatusCode::NO_CONTENT, "the policy of this route")),
+        },
+        Some(Err(refused)) => {
+            Verdict::refused(format!("{rule} refuse"), Failure::CorsRefused, refused.as_str())
         }
     })
 }

@@ -18,6 +18,7 @@ use super::carried::Pending;
 use super::forward;
 use super::forwarded::{self, Sender};
 use super::front::Turn;
+use super::guarded::Guarded;
 use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
@@ -154,10 +155,13 @@ impl Conversation {
         };
         account.route = Some(Arc::clone(way.live));
         account.note(|line| line.upstream = Some(way.upstream.name.clone()));
-        if let Err(refusal) = self.pass(&generation, way, &checked.parts.headers, &checked.judged) {
-            let upgrade = checked.judged.upgrade.is_some();
-            return self.conclude(Err(refusal), upgrade, accept, &generation, account);
-        }
+        let upgrade = checked.judged.upgrade.is_some();
+        let share = match self.guard(&generation, way, &checked.parts, &checked.judged) {
+            Guarded::Passes(share) => share,
+            Guarded::Answered(answered) => {
+                return self.conclude(*answered, upgrade, accept, &generation, account);
+            }
+        };
         if head::is_loop(&checked.parts.headers, &generation.plan.pseudonym) {
             let refusal =
                 Refusal::new(Failure::Loop).because("the request came through here too often");
@@ -167,14 +171,17 @@ impl Conversation {
             let response = reply::options().map(ResponseBody::own);
             return carried(response, account);
         }
-        let upgrade = checked.judged.upgrade.is_some();
         let answered = if upgrade {
             // Boxed: rare beside plain requests, whose future would else carry its size.
             Box::pin(self.upgrade(&generation, way, checked, &mut account)).await
         } else {
             self.forward(&generation, way, checked, &mut account).await
         };
-        self.conclude(answered, upgrade, accept, &generation, account)
+        let mut response = self.conclude(answered, upgrade, accept, &generation, account);
+        if let Some(share) = share {
+            share.put(response.headers_mut());
+        }
+        response
     }
 
     /// Makes of what came out the client's answer, which carries the account.

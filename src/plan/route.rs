@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
 use super::websocket::{self, WebSocket};
-use super::{Access, OriginPolicy};
+use super::{Access, Cors, OriginPolicy};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -29,6 +29,8 @@ pub struct Route {
     pub origins: OriginPolicy,
     /// Who may use it; `None` for everybody.
     pub access: Option<Access>,
+    /// Which pages of other origins may read its answers; `None` leaves that to the upstream.
+    pub cors: Option<Cors>,
 }
 
 /// The conditions of a route; all must hold.
@@ -144,7 +146,10 @@ pub(super) fn build_all(
             }),
         };
         websocket::check(&route.websocket, &at.key("websocket"), mistakes);
+        let cors = route.cors.as_ref();
+        let cors = cors.map(|cors| Cors::build(cors, &matcher.methods, &at.key("cors"), mistakes));
         routes.push(Route {
+            cors,
             name: route.name.clone().unwrap_or_else(|| matcher.to_string()),
             matcher,
             upstream,

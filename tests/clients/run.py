@@ -1,4 +1,5 @@
-"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node and browser.
+"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, browser and
+origins.
 
 Each client prints `ok NAME` or `FAILED NAME: why` per check; the last line here is `N passed, N failed`.
 """
@@ -17,6 +18,7 @@ CLIENTS = {
     "python": [sys.executable, "-W", "error::DeprecationWarning", "python_client.py"],
     "node": ["node", "node_client.mjs"],
     "browser": ["node", "browser_client.mjs"],
+    "origins": ["node", "origins_client.mjs"],
 }
 SECONDS = 180
 
@@ -76,7 +78,9 @@ def main(binary, chosen):
         folder = pathlib.Path(folder)
         with proxy.node_upstream() as node, proxy.python_upstream() as python:
             with proxy.bowline(binary, folder, node, python) as bowline:
-                environment = dict(os.environ, BOWLINE_PORT=str(bowline.port), SCREENSHOTS=str(keep.resolve()))
+                ports = {"BOWLINE": bowline.port, "ADMIN": bowline.admin, "PAGE": bowline.page, "API": bowline.api}
+                environment = dict(os.environ, SCREENSHOTS=str(keep.resolve()))
+                environment.update({f"{name}_PORT": str(port) for name, port in ports.items()})
                 for name in chosen:
                     run_client(name, environment, tally)
                 print("bowline:")

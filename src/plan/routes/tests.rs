@@ -59,6 +59,7 @@ fn route(matcher: Matcher) -> Route {
         websocket: WebSocket::resolve(&Default::default(), &Default::default()),
         origins: crate::plan::OriginPolicy::default(),
         access: None,
+        cors: None,
         max_body: None,
     }
 }
