@@ -232,6 +232,19 @@ fn whether_the_balancer_ended_tls_decides_which_origin_is_the_same() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_who_has_not_said_whom_it_brings() {
+    let upstream = Upstream::new();
+    let mut bowline = loopback(&upstream);
+    let mut wire = bowline.client();
+    wire.send("PROXY ");
+    bowline.wait_metric("bowline_connections", 1.0);
+    bowline.drain();
+    assert!(wire.is_closed());
+    // Far less than the header's time or the drain's.
+    assert!(bowline.join() < Duration::from_secs(10));
+}
+
+#[test]
 fn nothing_is_said_before_the_header() {
     let upstream = Upstream::new();
     let bowline = loopback(&upstream);

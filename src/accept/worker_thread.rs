@@ -336,10 +336,15 @@ impl WorkerThread {
         let worker = Rc::clone(&self.worker);
         let task = match (&plan.introduced_by, &listener.tls) {
             (Some(_), _) => {
-                let listeners = Rc::clone(listeners);
+                let (listeners, mut phase) = (Rc::clone(listeners), self.phase.clone());
                 ClientTask::new(async move {
                     let listener = listeners.get(index)?;
-                    let (stream, arrival) = introduced(stream, arrival, listener, &worker).await?;
+                    let (stream, arrival) = tokio::select! {
+                        // A header that is here already was sent in good faith.
+                        biased;
+                        introduced = introduced(stream, arrival, listener, &worker) => introduced?,
+                        () = drain::begun(&mut phase) => return None,
+                    };
                     match &listener.tls {
                         Some(tls) => {
                             over_tls(tls, &listener.plan, stream, arrival, worker, admission).await

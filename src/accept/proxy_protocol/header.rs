@@ -77,6 +77,10 @@ fn version_1(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
     };
     let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(Fault::Line)?;
     let line = std::str::from_utf8(line).map_err(|_| Fault::Line)?;
+    // Another reader might end the line here.
+    if line.contains('\r') {
+        return Err(Fault::Line);
+    }
     let source = line_source(line).ok_or(Fault::Line)?;
     Ok(Some((Header { source, tls: None }, end.saturating_add(1))))
 }

@@ -108,6 +108,7 @@ fn a_line_that_is_not_as_written_is_refused() {
         "PROXY TCP6 fe80::1%eth0 2001:db8::1 4711 443\r\n",
         "PROXY tcp4 192.0.2.7 198.51.100.1 4711 443\r\n",
         "PROXY UDP4 192.0.2.7 198.51.100.1 4711 443\r\n",
+        "PROXY UNKNOWN a\rb\r\n",
         "PROXY UNKNOWNS\r\n",
         "PROXY \r\n",
         "PROXY UNKNOWN\n",
