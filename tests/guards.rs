@@ -4,7 +4,10 @@
 
 mod support;
 
-use support::{Answer, Bowline, SWITCHING, Upstream, handshake, header};
+use std::io::Write;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use support::{Answer, Bowline, SWITCHING, Upstream, handshake, header, wait_for};
 
 /// One listener, one route `r` with `guards` (route keys) to `upstream`; `extra` is further
 /// top-level YAML.
@@ -155,6 +158,61 @@ fn report_lets_through_and_counts() {
     opens(&bowline, &upstream, "Origin: null\r\n");
     bowline.wait_metric("bowline_origin_reports_total{route=\"r\"}", 2.0);
     assert_eq!(bowline.metric("bowline_failures_total{route=\"r\",cause=\"origin_refused\"}"), 0.0);
+}
+
+/// What was logged since, by this whole test program.
+fn log() -> &'static Arc<Mutex<Vec<u8>>> {
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&lines);
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Lines(Arc::clone(&writer)))
+            .init();
+        lines
+    })
+}
+
+#[test]
+fn who_was_refused_and_why_is_told() {
+    log();
+    let upstream = Upstream::new();
+    let bowline = proxy(&upstream, ", deny: [ 10.9.9.9 ]", "trusted_proxies: [ 127.0.0.1 ]");
+    refused(&bowline, &upstream, "Origin: https://told.example\r\nX-Forwarded-For: 192.0.2.7\r\n");
+    refused(&bowline, &upstream, "Origin: caf\u{e9}\tx\r\n");
+    refused(&bowline, &upstream, "X-Forwarded-For: 10.9.9.9\r\n");
+    for parts in [
+        &[
+            "a WebSocket of another origin was refused",
+            "client=192.0.2.7",
+            "host=\"test.example\"",
+            "route=\"r\"",
+            "origin=https://told.example",
+            "reason=\"pages of this origin",
+        ][..],
+        // Whatever a client says, it is one line of plain letters.
+        &["origin=caf\\xc3\\xa9\\tx", "reason=\"the Origin is not one origin\""],
+        &["a client was refused by its address", "client=10.9.9.9", "this address is denied"],
+    ] {
+        wait_for(&format!("a line with {parts:?}"), || {
+            let text = String::from_utf8(log().lock().unwrap().clone()).unwrap();
+            text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+        });
+    }
 }
 
 #[test]
