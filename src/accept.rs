@@ -3,8 +3,12 @@
 mod admission;
 mod backoff;
 mod bind;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod live_listener;
 mod orders;
+mod proxy_protocol;
 pub mod tls;
 mod worker_thread;
 

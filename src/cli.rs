@@ -103,6 +103,9 @@ struct ExplainArgs {
     /// A header, such as 'Accept: text/html'; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// The client's address [default: one that no list names]
+    #[arg(long, value_name = "IP")]
+    from: Option<std::net::IpAddr>,
 }
 
 /// Why a command failed: the line on stderr and the exit code.

@@ -33,6 +33,12 @@ pub enum Failure {
     CodingUnknown,
     /// Client or network: Bowline's own name stands in `Via` too often; a loop (RFC 9110 section 7.6.3).
     Loop,
+    /// Client: its page's origin may not open WebSockets here (`origins`).
+    OriginRefused,
+    /// Client: its address may not come here (`allow`, `deny`).
+    AddressRefused,
+    /// Client: a preflight of a page whose origin may not ask here (`cors`).
+    CorsRefused,
     /// Upstream: every endpoint refused the connection.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
@@ -70,7 +76,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -83,6 +89,9 @@ impl Failure {
         Self::HeadersTooLarge,
         Self::CodingUnknown,
         Self::Loop,
+        Self::OriginRefused,
+        Self::AddressRefused,
+        Self::CorsRefused,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -116,6 +125,9 @@ impl Failure {
             }
             Self::CodingUnknown => (S::NOT_IMPLEMENTED, "http_request_error", "coding_unknown"),
             Self::Loop => (S::LOOP_DETECTED, "proxy_loop_detected", "loop"),
+            Self::OriginRefused => (S::FORBIDDEN, "http_request_denied", "origin_refused"),
+            Self::AddressRefused => (S::FORBIDDEN, "http_request_denied", "address_refused"),
+            Self::CorsRefused => (S::FORBIDDEN, "http_request_denied", "cors_refused"),
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
             Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
@@ -163,7 +175,10 @@ impl Failure {
             | Self::UpgradeVersion
             | Self::HeadersTooLarge
             | Self::CodingUnknown
-            | Self::Loop => Fault::Client,
+            | Self::Loop
+            | Self::OriginRefused
+            | Self::AddressRefused
+            | Self::CorsRefused => Fault::Client,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed

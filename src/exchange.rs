@@ -12,12 +12,14 @@ mod front;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guarded;
 mod handshake;
 mod head;
 mod hygiene;
 mod outbound_fields;
 mod part;
 mod preview;
+mod provenance;
 mod reply;
 mod request_body;
 mod response_body;
@@ -34,7 +36,7 @@ use http::uri::PathAndQuery;
 pub use self::client_task::{Carriage, ClientTask};
 pub use self::connection::{Arrival, ClientStream, serve};
 pub use self::part::Part;
-pub use self::preview::{Preview, preview};
+pub use self::preview::{Preview, Verdict, Visitor, preview};
 pub use self::worker::{Snapshot, Worker};
 
 /// The target as an upstream expects it: path and query only (RFC 9112 section 3.2.1).

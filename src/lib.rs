@@ -7,6 +7,7 @@
 //!   [`generation`]: a plan joined with the counters that outlive it.
 //! - [`accept`]: sockets, workers, TLS.
 //! - [`exchange`]: HTTP/1.1 on a client's connection, up to the answer or the 101.
+//! - [`guard`]: may it pass? [`origin`]: where a page came from.
 //! - [`upstream`]: endpoints, balancing, leases, pools, dialling.
 //! - [`tunnel`]: two streams become one.
 //! - [`drain`]: how it all ends; [`error`]: what a client sees of a failure.
@@ -25,6 +26,8 @@ pub mod error;
 pub mod exchange;
 mod fields;
 pub mod generation;
+pub mod guard;
+pub mod origin;
 pub mod plan;
 pub mod reload;
 pub mod server;

@@ -2,15 +2,17 @@
 //! and told with its place; nothing here opens a socket or reads a file.
 
 mod balance;
+mod cors;
 mod difference;
 mod drain;
 mod endpoint;
 mod health;
 mod listener;
+mod networks;
+mod origins;
 mod route;
 mod routes;
 mod sticky;
-mod trusted;
 mod upstream;
 mod websocket;
 
@@ -25,15 +27,17 @@ use crate::config::{self, At, Config, Mistakes};
 use crate::fields::is_token;
 
 pub use self::balance::{Balance, Key};
+pub use self::cors::{Cors, Names};
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
+pub use self::networks::{Access, Networks};
+pub use self::origins::{OriginPolicy, OriginRule, Origins};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
 pub use self::sticky::{Cookie, Sticky};
-pub use self::trusted::TrustedProxies;
 pub use self::upstream::{KeepAlive, Upstream};
 pub use self::websocket::{Pulse, Rate, WebSocket};
 
@@ -51,7 +55,7 @@ pub struct Plan {
     /// The admin listener, if any.
     pub admin: Option<SocketAddr>,
     /// Whose forwarding headers are believed.
-    pub trusted: TrustedProxies,
+    pub trusted: Networks,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
     /// What it adds to the `Via` of an HTTP/1.1 message.
@@ -87,7 +91,11 @@ impl Plan {
             routes: Routes::new(routes),
             admin: admin(config, &listeners, mistakes),
             listeners,
-            trusted: TrustedProxies::build(config, mistakes),
+            trusted: Networks::read(
+                &config.trusted_proxies,
+                &root.key("trusted_proxies"),
+                mistakes,
+            ),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,

@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     // What is written, and nothing else.
     ("config", &[]),
-    ("plan", &["config", "fields"]),
+    ("plan", &["config", "fields", "origin"]),
     // Facts without a home in one stage.
     ("error", &[]),
     ("fields", &[]),
+    ("origin", &[]),
     ("websocket", &[]),
     ("drain", &[]),
     // Two streams: no config, no route, no HTTP.
@@ -22,6 +23,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     // Counts and tells what others hand to it; asks nobody.
     ("telemetry", &["error", "tunnel"]),
     ("upstream", &["config", "fields", "plan", "telemetry", "websocket"]),
+    // Decisions on what a request says, by what is planned.
+    ("guard", &["fields", "origin", "plan"]),
     ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
     (
         "exchange",
@@ -30,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "error",
             "fields",
             "generation",
+            "guard",
             "plan",
             "telemetry",
             "tunnel",
@@ -57,11 +61,16 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// The design's own words, so that a generous line above cannot unsay them.
-const NEVER: [(&str, &[&str], &str); 6] = [
+const NEVER: [(&str, &[&str], &str); 7] = [
     ("tunnel", &["*"], "a tunnel is plain data and two sockets"),
     ("config", &["*"], "config says what is written; what it means is plan's"),
     ("plan", &["accept", "exchange", "upstream", "tunnel", "telemetry"], "plan uses only config"),
     ("upstream", &["exchange", "accept", "tunnel", "server"], "stages do not look back"),
+    (
+        "guard",
+        &["exchange", "upstream", "tunnel", "generation", "telemetry", "accept"],
+        "a guard decides; who is asked next and what is told is the exchange's",
+    ),
     ("exchange", &["accept", "server", "cli", "admin"], "stages do not look back"),
     (
         "telemetry",

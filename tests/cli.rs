@@ -440,16 +440,18 @@ upstreams:
     slow_start: 30s
     sticky: { engineio: { name: node } }
   echo: { builtin: echo }
+trusted_proxies: [ 10.9.9.0/24 ]
 ";
 
 #[test]
 fn explain_tells_what_a_request_would_meet() {
     let folder = Folder::new().with("a.yaml", EXPLAINED);
     let long = format!("http://chat.example/{}", "a".repeat(64));
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (
             &["GET", "ws://chat.example/ws/room"],
-            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\nguards    none\n\
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
              timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
         ),
@@ -463,8 +465,37 @@ fn explain_tells_what_a_request_would_meet() {
         ),
         (
             &["get", "ws://other/demo", "-H", "X-Beta: 1"],
-            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\nguards    none\n\
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  echo (built in: echo)\n\
+             timeouts  connect 5s, handshake 10s; then idle 300s, half_close 30s\n",
+        ),
+        (
+            &["GET", "ws://chat.example/ws", "-H", "Origin: http://chat.example"],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass\n\
+             upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
+             timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
+        ),
+        (
+            &["GET", "ws://chat.example/ws", "-H", "Origin: http://evil.example"],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) refuse\n\
+             answer    403 Forbidden by Bowline: pages of this origin may not open WebSockets here\n",
+        ),
+        (
+            &[
+                "GET",
+                "ws://other/demo",
+                "-H",
+                "x-beta: 1",
+                "-H",
+                "Origin: https://other",
+                "--from",
+                "10.9.9.9",
+            ],
+            "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     /demo\n\
+             guards    origins (same) pass\nupstream  echo (built in: echo)\n\
              timeouts  connect 5s, handshake 10s; then idle 300s, half_close 30s\n",
         ),
         (
@@ -481,7 +512,8 @@ fn explain_tells_what_a_request_would_meet() {
             &["GET", "wss://chat.example/ws"],
             "listener  127.0.0.1:8080\n\
              note      no listener speaks this URL's scheme; shown as if this one did\n\
-             request   WebSocket upgrade\nroute     chat\nguards    none\n\
+             request   WebSocket upgrade\nroute     chat\n\
+             guards    origins (same) pass: no Origin, so no browser\n\
              upstream  chat (10.0.0.1:9001, 10.0.0.2:9001 by least_connections)\n\
              timeouts  connect 5s, handshake 10s; then idle off, half_close 30s\n",
         ),
@@ -536,6 +568,63 @@ fn what_cannot_be_asked_about_is_one_line() {
         assert_eq!(said.err.lines().count(), 1, "{said:?}");
         assert!(said.err.starts_with("bowline explain: "), "{said:?}");
         assert!(said.err.contains(told), "{said:?}");
+    }
+}
+
+const GUARDED: &str = "\
+listeners: [ { address: 127.0.0.1:8080, deny: [ 192.0.2.0/24 ] } ]
+routes:
+  - { name: api, upstream: web, allow: [ 10.0.0.0/8, 192.0.2.0/24 ], cors: { origins: https://app.example } }
+  - { name: ws, match: { path: /ws }, upstream: web, origins: https://app.example, origin_mode: report }
+upstreams: { web: { builtin: echo } }
+trusted_proxies: [ 10.0.0.1 ]
+";
+
+#[test]
+fn explain_shows_the_verdict_of_each_guard() {
+    let folder = Folder::new().with("a.yaml", GUARDED);
+    let preflight = "Access-Control-Request-Method: PUT";
+    let (app, evil) = ("Origin: https://app.example", "Origin: https://evil.example");
+    for (request, told) in [
+        (
+            &["GET", "http://a/", "--from", "192.0.2.7"][..],
+            "guards    allow, deny (192.0.2.7) refuse\nanswer    403 Forbidden by Bowline: this address is denied\n",
+        ),
+        (
+            &["GET", "http://a/"],
+            "guards    allow, deny (give --from) refuse\n\
+             answer    403 Forbidden by Bowline: this address is not among those that are allowed\n",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.1", "-H", "X-Forwarded-For: 192.0.2.7"],
+            "guards    allow, deny (192.0.2.7) refuse\nanswer    403 Forbidden by Bowline: this address is denied\n",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.2", "-H", app],
+            "guards    allow, deny (10.0.0.2) pass; cors (https://app.example) share the answer\nupstream",
+        ),
+        (
+            &["GET", "http://a/", "--from", "10.0.0.2", "-H", evil],
+            "guards    allow, deny (10.0.0.2) pass; cors (https://app.example) do not share the answer\nupstream",
+        ),
+        (
+            &["OPTIONS", "http://a/", "--from", "10.0.0.2", "-H", app, "-H", preflight],
+            "cors (https://app.example) answer the preflight\n\
+             answer    204 No Content by Bowline: the policy of this route\n",
+        ),
+        (
+            &["OPTIONS", "http://a/", "--from", "10.0.0.2", "-H", evil, "-H", preflight],
+            "cors (https://app.example) refuse\n\
+             answer    403 Forbidden by Bowline: pages of this origin may not ask here\n",
+        ),
+        (
+            &["GET", "ws://a/ws", "-H", evil],
+            "allow, deny (give --from) pass; origins (https://app.example) would refuse, and only report\nupstream",
+        ),
+    ] {
+        let said = bowline(&folder, &[&["explain", "a.yaml"], request].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{request:?}");
+        assert!(said.out.contains(told), "{request:?}: {}", said.out);
     }
 }
 

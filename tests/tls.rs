@@ -108,6 +108,11 @@ impl ServerCertVerifier for Anything {
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 fn try_connect(address: SocketAddr, name: &str, alpn: &[&str]) -> io::Result<Tls> {
+    begin(TcpStream::connect(address).unwrap(), name, alpn)
+}
+
+/// A TLS handshake on a connection that is there.
+fn begin(stream: TcpStream, name: &str, alpn: &[&str]) -> io::Result<Tls> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -117,7 +122,6 @@ fn try_connect(address: SocketAddr, name: &str, alpn: &[&str]) -> io::Result<Tls
     config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     stream.set_write_timeout(Some(BOUND)).unwrap();
     let mut tls = StreamOwned::new(connection, stream);
@@ -483,4 +487,38 @@ fn idle_tls_connections_close_with_a_close_notify_when_bowline_drains() {
     client.flush().ok();
     drop(client);
     assert!(bowline.join() < BOUND + Duration::from_secs(1));
+}
+
+#[test]
+fn a_proxy_header_stands_before_the_handshake_and_the_page_must_be_of_https() {
+    let folder = Folder::new("proxied");
+    folder.issue("a", &["a.example"]);
+    let upstream = Upstream::new();
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners:\n- address: 127.0.0.1:0\n  proxy_protocol: {{ from: [ 127.0.0.1 ] }}\n  \
+         tls: {{ certificates: [ {} ] }}\nroutes: [ {{ upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}\n",
+        folder.entry("a"),
+        upstream.address
+    ));
+    for (scheme, passes) in [("https", true), ("http", false)] {
+        let mut stream = TcpStream::connect(bowline.address).unwrap();
+        stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n").unwrap();
+        let mut tls = begin(stream, "a.example", &[]).unwrap();
+        let fields = format!("Origin: {scheme}://a.example\r\n");
+        let request = handshake("/ws", &fields).replace("test.example", "a.example");
+        tls.write_all(request.as_bytes()).unwrap();
+        if passes {
+            let mut server = upstream.accept();
+            let head = server.head();
+            assert_eq!(header(&head, "x-forwarded-for"), Some("192.0.2.7"));
+            assert_eq!(header(&head, "x-forwarded-proto"), Some("https"));
+            server.send(SWITCHING);
+        }
+        let mut status = [0; 12];
+        tls.read_exact(&mut status).unwrap();
+        let expected: &[u8] = if passes { b"HTTP/1.1 101" } else { b"HTTP/1.1 403" };
+        assert_eq!(status, expected, "{scheme}");
+    }
+    assert!(upstream.is_untouched());
 }

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::{Context, Waker};
 
-use bowline::exchange::{Preview, preview};
+use bowline::exchange::{Preview, Visitor, preview};
 use bowline::plan::{Limits, Plan};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -24,7 +24,8 @@ use crate::wire::Wire;
 const LIMITS: Limits = Limits { uri: 2048, headers: 8192, connections: None };
 
 const PLAN: &str = "
-listeners: [ { address: 127.0.0.1:1 } ]
+listeners: [ { address: 127.0.0.1:1, limits: { uri: 2048, headers: 8192 } } ]
+trusted_proxies: [ 10.0.0.0/8 ]
 routes:
   - { upstream: a, match: { host: [ a.example, '*.example' ], path: /ws, websocket: true } }
   - { upstream: a, match: { path_regex: '^/r[0-9]+$', query: { v: '1' }, headers: { x-a: '*' } } }
@@ -74,7 +75,9 @@ pub fn served(data: &[u8]) -> usize {
 fn judge(request: Request<Incoming>) -> bool {
     let (mut parts, _) = request.into_parts();
     let before = parts.clone();
-    let websocket = match preview(&mut parts, &LIMITS, &plan().routes) {
+    let peer = Some([10, 0, 0, 1].into());
+    let visitor = Visitor { listener: &plan().listeners[0], tls: false, peer };
+    let websocket = match preview(&mut parts, visitor, plan()) {
         Preview::Refused { status, detail } => {
             assert!(status.is_client_error() || status.is_server_error(), "{status}: {detail}");
             assert!(!detail.is_empty(), "a refusal without a reason");

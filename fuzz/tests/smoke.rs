@@ -7,7 +7,8 @@ use std::path::Path;
 use bowline::tunnel::fuzzing::Seen;
 use bowline::upstream::check_fuzzing::Told;
 use bowline_fuzz::{
-    answer, check_frames, configuration, frames, open_packet, request_head, switching_answer,
+    answer, check_frames, configuration, frames, open_packet, proxy_protocol, request_head,
+    switching_answer,
 };
 
 const CHANGES: usize = 20_000;
@@ -116,6 +117,24 @@ const FRAMES: [&[u8]; 19] = [
     b"\x88\x82\0\0\0\0\x03\xe8",
 ];
 
+/// Pieces of headers of the PROXY protocol.
+const PROXIES: [&[u8]; 14] = [
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"192.0.2.7 ",
+    b"::1 ",
+    b" 4711",
+    b"\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x20\0\0\0",
+    b"\x03\0\x04",
+    b"\x20\0\x05\x01\0\0\0\0",
+    b"\x04\0\0",
+];
+
 fn change(dice: &mut Dice, words: &[&[u8]], corpus: &Corpus) -> Vec<u8> {
     let mut data = dice.pick(corpus).1.clone();
     for _ in 0..=dice.below(4) {
@@ -201,6 +220,11 @@ fn any_frames_of_a_checked_server_are_refused_or_read_in_one_way_however_they_ar
 #[test]
 fn any_answer_gives_out_one_session_or_none_however_it_is_cut() {
     run("open_packet", 7, &WORDS, open_packet::check);
+}
+
+#[test]
+fn any_proxy_header_is_refused_or_names_whom_it_names_however_it_is_cut() {
+    run("proxy_protocol", 8, &PROXIES, proxy_protocol::check);
 }
 
 #[test]
@@ -291,6 +315,12 @@ fn the_targets_see_what_they_are_meant_to() {
         };
         let (_, offence) = frames::told(&data).expect("its terms are whole");
         assert_eq!(offence.map(|(code, _)| code), code, "{file}");
+    }
+    for (file, data) in corpus("proxy_protocol") {
+        let told = proxy_protocol::told(&data);
+        assert_eq!(told.is_some(), file.starts_with("right"), "{file}: {told:?}");
+        let named = told.is_some_and(|told| told.source.is_some());
+        assert_eq!(named, file.starts_with("right-client"), "{file}: {told:?}");
     }
     let seen = |name| frames::told(&of(&corpus("frames"), name)).expect("terms").0;
     let pong = |payload: &str| Seen::Pong(payload.as_bytes().to_vec());

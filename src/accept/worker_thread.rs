@@ -19,11 +19,13 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
-use super::live_listener::{LiveListener, Place, Settings};
+use super::live_listener::{LiveListener, Place, Settings, TlsAcceptorHandle};
 use super::orders::{Order, Orders};
+use super::proxy_protocol;
 use crate::drain::{self, Phase};
-use crate::exchange::{self, Arrival, ClientStream, ClientTask, Worker};
+use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
+use crate::plan::Listener;
 use crate::telemetry::Metrics;
 use crate::tunnel::{Pace, Stream};
 
@@ -310,35 +312,94 @@ impl WorkerThread {
         let arrival = Arrival {
             peer,
             tls: tls.is_some(),
+            scheme_unknown: false,
+            access: plan.access.clone(),
             server_name: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
         let worker = Rc::clone(&self.worker);
-        match (tls, &plan.tls) {
-            (Some(acceptor), Some(tls)) => {
-                let accept = acceptor.0.accept(stream);
-                let (within, refuse) = (tls.handshake_timeout, tls.refuse_host_mismatch);
-                tokio::task::spawn_local(ClientTask::new(async move {
-                    let accepted = timeout(within, accept).await;
-                    let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
-                        Ok(stream) => stream,
-                        Err(error) => {
-                            tls_failed(&worker, peer, &error);
-                            return None;
-                        }
+        let task = match (&plan.introduced_by, tls) {
+            (Some(_), _) => {
+                let mut phase = self.phase.clone();
+                let settings = Arc::clone(&settings);
+                ClientTask::new(async move {
+                    let Settings { plan, tls } = &*settings;
+                    let (stream, arrival) = tokio::select! {
+                        // A header that is here already was sent in good faith.
+                        biased;
+                        introduced = introduced(stream, arrival, plan, &worker) => introduced?,
+                        () = drain::begun(&mut phase) => return None,
                     };
-                    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
-                    let arrival = Arrival { server_name: name.filter(|_| refuse), ..arrival };
-                    exchange::serve(stream, arrival, worker, admission).await
-                }));
+                    match tls {
+                        Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
+                        None => exchange::serve(stream, arrival, worker, admission).await,
+                    }
+                })
             }
-            _ => {
-                let http = exchange::serve(stream, arrival, worker, admission);
-                tokio::task::spawn_local(ClientTask::new(http));
+            (None, Some(_)) => {
+                let settings = Arc::clone(&settings);
+                ClientTask::new(async move {
+                    let Settings { plan, tls } = &*settings;
+                    over_tls(tls.as_ref()?, plan, stream, arrival, worker, admission).await
+                })
             }
+            (None, None) => ClientTask::new(exchange::serve(stream, arrival, worker, admission)),
+        };
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Takes the PROXY header off a connection and lets the client that it names arrive; `None` when the
+/// connection is refused, which is told and counted.
+async fn introduced(
+    mut stream: TcpStream,
+    arrival: Arrival,
+    plan: &Listener,
+    worker: &Worker,
+) -> Option<(TcpStream, Arrival)> {
+    let from = plan.introduced_by.as_ref()?;
+    match proxy_protocol::take(&mut stream, arrival.peer, from, plan.header_timeout).await {
+        Ok(header) => {
+            let peer = header.source.unwrap_or(arrival.peer);
+            let tls = arrival.tls || header.tls == Some(true);
+            let scheme_unknown = !arrival.tls && header.tls.is_none() && header.source.is_some();
+            Some((stream, Arrival { peer, tls, scheme_unknown, ..arrival }))
+        }
+        // A health check that only connects is everyday.
+        Err(refused @ proxy_protocol::Refused::Silent) => {
+            tracing::debug!(peer = %arrival.peer.ip(), listener = plan.name, "{refused}");
+            None
+        }
+        Err(refused) => {
+            worker.counters().proxy_protocol_refused.inc();
+            tracing::info!(peer = %arrival.peer.ip(), listener = plan.name, reason = %refused, "a connection was closed for its PROXY header");
+            None
         }
     }
+}
+
+/// Serves a connection of a listener with TLS.
+async fn over_tls(
+    acceptor: &TlsAcceptorHandle,
+    plan: &Listener,
+    stream: TcpStream,
+    arrival: Arrival,
+    worker: Rc<Worker>,
+    admission: Box<Admission>,
+) -> Option<Carriage> {
+    let tls = plan.tls.as_ref()?;
+    let accepted = timeout(tls.handshake_timeout, acceptor.0.accept(stream)).await;
+    let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tls_failed(&worker, arrival.peer, &error);
+            return None;
+        }
+    };
+    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+    let server_name = name.filter(|_| tls.refuse_host_mismatch);
+    exchange::serve(stream, Arrival { server_name, ..arrival }, worker, admission).await
 }
 
 /// One line a second however often something happens.

@@ -1,6 +1,7 @@
 //! `bowline explain`: the decisions of a request, made without sending it.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use http::header::{
     CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -9,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
-use crate::exchange::{Preview, preview};
+use crate::exchange::{Preview, Verdict, Visitor, preview};
 use crate::plan::{Endpoint, Listener, Plan, Route};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
@@ -23,6 +24,7 @@ struct Asked {
     head: Parts,
     tls: bool,
     port: Option<u16>,
+    peer: Option<IpAddr>,
 }
 
 impl Asked {
@@ -72,7 +74,7 @@ impl Asked {
         if let Some(target) = uri.path_and_query() {
             head.uri = Uri::from(target.clone());
         }
-        Ok(Self { head, tls: matches!(scheme.as_str(), "https" | "wss"), port })
+        Ok(Self { head, tls: matches!(scheme.as_str(), "https" | "wss"), port, peer: args.from })
     }
 
     /// The listener of this port and scheme; else of this scheme; else the first.
@@ -95,7 +97,8 @@ impl Asked {
                 format_args!("no listener speaks this URL's scheme; shown as if this one did"),
             );
         }
-        match preview(&mut self.head, &listener.limits, &plan.routes) {
+        let visitor = Visitor { listener, tls: self.tls, peer: self.peer };
+        match preview(&mut self.head, visitor, plan) {
             Preview::Refused { status, detail } => {
                 line(&mut text, "answer", format_args!("{status} by Bowline: {detail}"));
             }
@@ -107,22 +110,28 @@ impl Asked {
                     format_args!("404 by Bowline: no route takes this host and path"),
                 );
             }
-            Preview::Routed { route, websocket } => {
+            Preview::Routed { route, websocket, verdicts } => {
                 line(&mut text, "request", format_args!("{}", kind(websocket)));
-                routed(&mut text, plan, route, websocket);
+                routed(&mut text, plan, route, websocket, &verdicts);
             }
         }
         text
     }
 }
 
-fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool) {
+fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdicts: &[Verdict]) {
     line(text, "route", format_args!("{}", route.name));
-    let guards = match route.max_body {
-        Some(limit) => format!("max_body {limit} bytes"),
-        None => "none".to_owned(),
-    };
+    let mut guards: Vec<String> = verdicts.iter().map(|verdict| verdict.told.clone()).collect();
+    let answered = verdicts.iter().find_map(|verdict| verdict.answered);
+    if let Some(limit) = route.max_body.filter(|_| answered.is_none() && !websocket) {
+        guards.push(format!("max_body {limit} bytes"));
+    }
+    let guards = if guards.is_empty() { "none".to_owned() } else { guards.join("; ") };
     line(text, "guards", format_args!("{guards}"));
+    if let Some((status, reason)) = answered {
+        line(text, "answer", format_args!("{status} by Bowline: {reason}"));
+        return;
+    }
     if let Some(upstream) = plan.upstream_of(route) {
         let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
         let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Size, Time, Tls};
+use super::{Count, ProxyProtocol, Size, Time, Tls};
 
 /// One address where Bowline accepts connections.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -21,6 +21,12 @@ pub struct Listener {
     pub header_timeout: Option<Time>,
     /// Bounds on what one client may send or hold. Default: each its own.
     pub limits: Limits,
+    /// Networks (`10.0.0.0/8`, `::1`) that may come; all others get 403. Default: all.
+    pub allow: Option<Vec<String>>,
+    /// Networks that may not come and get 403, whatever `allow` says. Default: none.
+    pub deny: Option<Vec<String>>,
+    /// The PROXY protocol, for a listener behind a TCP load balancer. Default: off.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Bounds on what clients of one listener may send or hold.

@@ -10,21 +10,23 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    ActiveCheck, Admin, Certificate, Config, Drain, Endpoint, HashField, Health, Heartbeat,
-    KeepAlive, Limits, Listener, Log, Match, Passive, Rate, Route, StickyBy, StickyCookie,
-    Timeouts, Tls, Upstream, WebSocket,
+    ActiveCheck, Admin, Certificate, Config, Cors, Drain, Endpoint, HashField, Health, Heartbeat,
+    KeepAlive, Limits, Listener, Log, Match, Passive, ProxyProtocol, Rate, Route, StickyBy,
+    StickyCookie, Timeouts, Tls, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 23] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 25] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
         ("Limits", "listeners[].limits", keys::<Limits>()),
+        ("ProxyProtocol", "listeners[].proxy_protocol", keys::<ProxyProtocol>()),
         ("Tls", "listeners[].tls", keys::<Tls>()),
         ("Certificate", "listeners[].tls.certificates[]", keys::<Certificate>()),
         ("Route", "routes[]", keys::<Route>()),
         ("Match", "routes[].match", keys::<Match>()),
+        ("Cors", "routes[].cors", keys::<Cors>()),
         ("Timeouts", "timeouts", keys::<Timeouts>()),
         ("WebSocket", "websocket", keys::<WebSocket>()),
         ("Heartbeat", "websocket.heartbeat", keys::<Heartbeat>()),

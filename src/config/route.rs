@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{OneOrMany, Size, Switch, Timeouts, WebSocket};
+use super::{Cors, OneOrMany, Size, Switch, Timeouts, WebSocket};
 
 /// Which requests go to which upstream.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -26,6 +26,30 @@ pub struct Route {
     /// The largest request body; a larger one is answered with 413. A WebSocket has no body and no
     /// such bound. Default: unlimited.
     pub max_body: Option<Size>,
+    /// Whose pages may open WebSockets here: `same` (scheme, host and port of the request itself),
+    /// origins such as `https://chat.example.com`, `https://*.example.com` for one label, `"null"` for
+    /// pages without an origin, or `any` alone. A list without `same` is the whole list. Clients that
+    /// send no Origin are no browsers, and pass. Default: `same`.
+    pub origins: Option<OneOrMany>,
+    /// What happens to WebSockets of other origins. Default: `enforce`.
+    pub origin_mode: OriginMode,
+    /// Networks (`10.0.0.0/8`, `::1`) that may use this route; all others get 403. Default: all.
+    pub allow: Option<Vec<String>>,
+    /// Networks that may not use this route and get 403, whatever `allow` says. Default: none.
+    pub deny: Option<Vec<String>>,
+    /// Which pages of other origins may read answers of this route. Default: the upstream's affair.
+    pub cors: Option<Cors>,
+}
+
+/// What happens to a WebSocket of a page that is not in `origins`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", expecting = "`enforce` or `report`")]
+pub enum OriginMode {
+    /// It is refused with 403.
+    #[default]
+    Enforce,
+    /// It is logged and counted, and let through.
+    Report,
 }
 
 /// What a request must be like. Everything that is written must hold; of a list, one entry.

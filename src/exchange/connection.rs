@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -15,14 +16,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client_task::Carriage;
-use super::forwarded::Origin;
+use super::forwarded::Sender;
 use super::front::{Front, Turn};
 use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
 use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
-use crate::plan::Limits;
+use crate::plan::{Access, Limits};
 use crate::tunnel::{Leg, Stream};
 
 /// hyper's own default: what it reads ahead at most.
@@ -44,6 +45,10 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// Whether it is TLS.
     pub tls: bool,
+    /// A proxy may have ended TLS before, and nobody has said whether it did.
+    pub scheme_unknown: bool,
+    /// Who may come; `None` for everybody.
+    pub access: Option<Arc<Access>>,
     /// The TLS server name, when a Host that differs from it is to be refused.
     pub server_name: Option<String>,
     /// For a request head to arrive, and between requests.
@@ -61,7 +66,8 @@ pub async fn serve<S: ClientStream>(
     admission: Box<dyn Any>,
 ) -> Option<Carriage> {
     let conversation = Rc::new(Conversation {
-        origin: Origin::new(arrival.peer, arrival.tls),
+        sender: Sender::new(arrival.peer, arrival.tls, arrival.scheme_unknown),
+        access: arrival.access,
         limits: arrival.limits,
         server_name: arrival.server_name,
         pending: RefCell::new(None),
@@ -150,14 +156,14 @@ async fn failed<S: ClientStream>(
         Refusal::new(Failure::RequestTimeout).because("the request head did not arrive in time")
     } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         counters.unparsed.inc();
-        tracing::info!(client = %conversation.origin.peer.ip(), %error, "a request that is not HTTP");
+        tracing::info!(client = %conversation.sender.peer.ip(), %error, "a request that is not HTTP");
         if !conversation.turn.may_speak() {
             // The end of an earlier answer is still unsent: another one now would stand in it.
             return;
         }
         unreadable(conversation)
     } else {
-        tracing::debug!(client = %conversation.origin.peer.ip(), %error, "a client connection ended early");
+        tracing::debug!(client = %conversation.sender.peer.ip(), %error, "a client connection ended early");
         return;
     };
     let generation = conversation.worker.generation();

@@ -9,52 +9,47 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use super::hygiene::remove_all;
 use super::outbound_fields::OutboundFields;
+use super::provenance::{Walk, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::config;
-use crate::plan::{Plan, TrustedProxies};
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+use crate::guard::origin::{Asked, Scheme};
+use crate::plan::{Networks, Plan};
 
 /// The sender of a connection's requests; made once a connection.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct Sender {
     /// The other end of the TCP connection.
     pub(super) peer: SocketAddr,
     /// Whether the connection is TLS.
     pub(super) tls: bool,
+    /// Whether a proxy in front may have ended TLS, and did not say so.
+    scheme_unknown: bool,
     /// Its address as a field's value.
     address: HeaderValue,
 }
 
-impl Origin {
+impl Sender {
     /// Notes a connection's other end.
-    pub(super) fn new(peer: SocketAddr, tls: bool) -> Self {
+    pub(super) fn new(peer: SocketAddr, tls: bool, scheme_unknown: bool) -> Self {
         let ip = peer.ip().to_canonical();
-        Self { peer: SocketAddr::new(ip, peer.port()), tls, address: value(ip) }
+        Self { peer: SocketAddr::new(ip, peer.port()), tls, scheme_unknown, address: value(ip) }
     }
 
-    /// The client's address: the peer's, or what trusted proxies say, walked right to left until
-    /// the first address that is not one of them.
-    pub(super) fn client(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
-        let mut client = self.peer.ip();
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        // By bytes: an element that is not ASCII ends the walk like any that is no address; to
-        // pass over its line would believe what the client itself wrote on the one before.
-        let mut hops = lines
-            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
-            .map(|hop| std::str::from_utf8(hop.trim_ascii()).ok()?.parse::<IpAddr>().ok());
-        while trusted.contains(client) {
-            match hops.next().flatten() {
-                Some(hop) => client = hop.to_canonical(),
-                None => break,
-            }
+    /// The client's address: the peer's, or what trusted proxies say.
+    pub(super) fn client(&self, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
+        Walk::new(self.peer.ip(), headers, trusted).client
+    }
+
+    /// The request as its client made it; `host` is its own Host.
+    pub(super) fn asked(&self, headers: &HeaderMap, host: &str, trusted: &Networks) -> Asked {
+        if trusted.contains(self.peer.ip()) {
+            return Walk::new(self.peer.ip(), headers, trusted).asked(headers, host);
         }
-        client
+        let scheme = (!self.scheme_unknown).then(|| self.scheme());
+        Asked { scheme, authority: host.to_owned() }
     }
 
     /// Whether the client itself came over TLS: here, or at a trusted proxy in front.
-    pub(super) fn is_secure(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> bool {
+    pub(super) fn is_secure(&self, headers: &HeaderMap, trusted: &Networks) -> bool {
         let told = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         let secure = |proto: &[u8]| {
             proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
@@ -68,7 +63,7 @@ impl Origin {
         fields: &mut OutboundFields,
         authority: &str,
         kind: config::Forwarded,
-        trusted: &TrustedProxies,
+        trusted: &Networks,
     ) {
         if !trusted.contains(self.peer.ip()) {
             drop_forged(&mut fields.said);
@@ -81,8 +76,9 @@ impl Origin {
         };
         if x {
             fields.append(X_FORWARDED_FOR, self.address.clone());
-            let said =
-                fields.or_add(X_FORWARDED_PROTO, || Some(HeaderValue::from_static(self.scheme())));
+            let said = fields.or_add(X_FORWARDED_PROTO, || {
+                Some(HeaderValue::from_static(self.scheme().as_str()))
+            });
             // Some proxies say `ws`; frameworks know two schemes.
             match said {
                 Some(proto) if proto.as_bytes().eq_ignore_ascii_case(b"ws") => {
@@ -100,8 +96,8 @@ impl Origin {
         }
     }
 
-    fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+    fn scheme(&self) -> Scheme {
+        if self.tls { Scheme::Https } else { Scheme::Http }
     }
 
     fn element(&self, authority: &str) -> Option<HeaderValue> {
@@ -109,7 +105,7 @@ impl Origin {
         // RFC 7239 section 6: IPv6 is bracketed and therefore quoted.
         let (open, close) = if self.peer.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
         let address = self.address.to_str().unwrap_or("unknown");
-        write!(element, "for={open}{address}{close};proto={}", self.scheme()).ok();
+        write!(element, "for={open}{address}{close};proto={}", self.scheme().as_str()).ok();
         if !authority.is_empty() {
             // A host with a port or brackets is no token: always quote. An authority that passed
             // the head's check holds no quote and no backslash.

@@ -9,7 +9,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::error::Failure;
 
@@ -130,6 +130,14 @@ impl Refusal {
 pub(super) fn options() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
+}
+
+/// The answer to a preflight that says this (Fetch standard, section 3.2.2).
+pub(super) fn preflight(fields: HeaderMap) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = fields;
     response
 }
 

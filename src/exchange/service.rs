@@ -16,8 +16,9 @@ use hyper::service::Service;
 use super::account::{Account, Line};
 use super::carried::Pending;
 use super::forward;
-use super::forwarded::{self, Origin};
+use super::forwarded::{self, Sender};
 use super::front::Turn;
+use super::guarded::Guarded;
 use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
@@ -30,7 +31,7 @@ use super::upgrade::UpgradeRequest;
 use super::worker::{Snapshot, Worker};
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::plan::{Facts, Limits};
+use crate::plan::{Access, Facts, Limits};
 use crate::telemetry::UpgradeOutcome;
 use crate::upstream::http1::AnswerBody;
 use crate::upstream::{Asker, Claim, Lease};
@@ -39,8 +40,10 @@ use crate::upstream::{Asker, Claim, Lease};
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
-    pub(super) origin: Origin,
+    pub(super) sender: Sender,
     pub(super) limits: Limits,
+    /// Who may come on this listener.
+    pub(super) access: Option<Arc<Access>>,
     /// The TLS server name, when a Host that differs from it is refused.
     pub(super) server_name: Option<String>,
     /// A 101 was answered, and this is what begins behind it.
@@ -78,7 +81,7 @@ impl Service<Request<Incoming>> for ExchangeService {
 /// What a head that passed its checks says.
 #[derive(Debug)]
 pub(super) struct Judged {
-    head: Head,
+    pub(super) head: Head,
     options: ConnectionOptions,
     /// The handshake, when the request is one.
     pub(super) upgrade: Option<UpgradeRequest>,
@@ -154,6 +157,13 @@ impl Conversation {
         };
         account.route = Some(Arc::clone(way.live));
         account.note(|line| line.upstream = Some(way.upstream.name.clone()));
+        let upgrade = checked.judged.upgrade.is_some();
+        let share = match self.guard(&generation, way, &checked.parts, &checked.judged) {
+            Guarded::Passes(share) => share,
+            Guarded::Answered(answered) => {
+                return self.conclude(*answered, upgrade, accept, &generation, account);
+            }
+        };
         if head::is_loop(&checked.parts.headers, &generation.plan.pseudonym) {
             let refusal =
                 Refusal::new(Failure::Loop).because("the request came through here too often");
@@ -163,13 +173,28 @@ impl Conversation {
             let response = reply::options().map(ResponseBody::own);
             return carried(response, account);
         }
-        let upgrade = checked.judged.upgrade.is_some();
         let answered = if upgrade {
             // Boxed: rare beside plain requests, whose future would else carry its size.
             Box::pin(self.upgrade(&generation, way, checked, &mut account)).await
         } else {
             self.forward(&generation, way, checked, &mut account).await
         };
+        let mut response = self.conclude(answered, upgrade, accept, &generation, account);
+        if let Some(share) = share {
+            share.put(response.headers_mut());
+        }
+        response
+    }
+
+    /// Makes of what came out the client's answer, which carries the account.
+    fn conclude(
+        &self,
+        answered: Result<Response<ResponseBody>, Refusal>,
+        upgrade: bool,
+        accept: Option<HeaderValue>,
+        generation: &Snapshot,
+        mut account: Box<Account>,
+    ) -> Response<ResponseBody> {
         match answered {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 account.answered(response.status(), None);
@@ -182,7 +207,7 @@ impl Conversation {
             }
             Err(refusal) => {
                 self.declined(upgrade);
-                refuse(&refusal, accept, &generation, account)
+                refuse(&refusal, accept, generation, account)
             }
         }
     }
@@ -201,7 +226,7 @@ impl Conversation {
         let Checked { parts, judged: Judged { head, options, .. }, .. } = checked;
         let mut fields = OutboundFields::new(std::mem::take(&mut parts.headers));
         let trailers = options.strip(&mut fields.said);
-        self.origin.apply(&mut fields, &head.authority, plan.forwarded, &plan.trusted);
+        self.sender.apply(&mut fields, &head.authority, plan.forwarded, &plan.trusted);
         forwarded::pass_via(&mut fields, parts.version, plan);
         head.put_host(&mut fields.said);
         (fields, trailers)
@@ -212,8 +237,8 @@ impl Conversation {
         let Checked { parts, judged, .. } = checked;
         let trusted = &generation.plan.trusted;
         way.upstream.claim(&judged.facts(parts), || Asker {
-            address: self.origin.client(&parts.headers, trusted),
-            tls: self.origin.is_secure(&parts.headers, trusted),
+            address: self.sender.client(&parts.headers, trusted),
+            tls: self.sender.is_secure(&parts.headers, trusted),
         })
     }
 
@@ -272,8 +297,8 @@ impl Conversation {
             counters.count_upgrade(UpgradeOutcome::Refused);
             return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
         }
-        let client = self.origin.client(&checked.parts.headers, &generation.plan.trusted);
         let claim = self.claim(generation, way, &checked);
+        let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
@@ -343,7 +368,7 @@ impl Conversation {
 
     fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
         Line {
-            client: self.origin.client(&parts.headers, &generation.plan.trusted),
+            client: self.sender.client(&parts.headers, &generation.plan.trusted),
             method: parts.method.clone(),
             host: String::new(),
             path: parts.uri.path().to_owned(),

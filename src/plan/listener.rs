@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::{Access, Networks};
 
 use crate::config::{At, Config, HostMismatch, Mistakes};
 
@@ -20,6 +23,10 @@ pub struct Listener {
     pub limits: Limits,
     /// TLS, if the listener terminates it.
     pub tls: Option<Tls>,
+    /// Who may come; `None` for everybody.
+    pub access: Option<Arc<Access>>,
+    /// Whose connections begin with a PROXY header; others' are closed. `None` where nobody's do.
+    pub introduced_by: Option<Networks>,
     /// Where it stands in the configuration.
     pub at: At,
 }
@@ -84,10 +91,31 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
             header_timeout: listener.header_timeout.map_or(Duration::from_secs(30), |t| t.0),
             limits: limits(&listener.limits, &at.key("limits"), mistakes),
             tls,
+            access: Access::read(listener.allow.as_ref(), listener.deny.as_ref(), &at, mistakes)
+                .map(Arc::new),
+            introduced_by: listener
+                .proxy_protocol
+                .as_ref()
+                .map(|written| introduced_by(written, &at.key("proxy_protocol"), mistakes)),
             at,
         });
     }
     listeners
+}
+
+fn introduced_by(
+    written: &crate::config::ProxyProtocol,
+    at: &At,
+    mistakes: &mut Mistakes,
+) -> Networks {
+    let from = written.from.as_deref().unwrap_or_default();
+    if from.is_empty() {
+        mistakes.add(
+            at,
+            "whose PROXY headers are believed? Write `from: [ 10.0.0.0/8 ]` with the load balancers",
+        );
+    }
+    Networks::read(from, &at.key("from"), mistakes)
 }
 
 pub(super) fn address(written: &str, at: &At, mistakes: &mut Mistakes) -> Option<SocketAddr> {

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
 use super::websocket::{self, WebSocket};
+use super::{Access, Cors, OriginPolicy};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -24,6 +25,12 @@ pub struct Route {
     pub websocket: WebSocket,
     /// Bytes a request body may have (413 above); `None` for any.
     pub max_body: Option<u64>,
+    /// Whose pages may open WebSockets.
+    pub origins: OriginPolicy,
+    /// Who may use it; `None` for everybody.
+    pub access: Option<Access>,
+    /// Which pages of other origins may read its answers; `None` leaves that to the upstream.
+    pub cors: Option<Cors>,
 }
 
 /// The conditions of a route; all must hold.
@@ -139,13 +146,23 @@ pub(super) fn build_all(
             }),
         };
         websocket::check(&route.websocket, &at.key("websocket"), mistakes);
+        let cors = route.cors.as_ref();
+        let cors = cors.map(|cors| Cors::build(cors, &matcher.methods, &at.key("cors"), mistakes));
         routes.push(Route {
+            cors,
             name: route.name.clone().unwrap_or_else(|| matcher.to_string()),
             matcher,
             upstream,
             timeouts: Timeouts::resolve(&route.timeouts, &config.timeouts),
             websocket: WebSocket::resolve(&route.websocket, &config.websocket),
             max_body: route.max_body.map(|size| size.0),
+            origins: OriginPolicy::build(
+                route.origins.as_ref(),
+                route.origin_mode,
+                &at.key("origins"),
+                mistakes,
+            ),
+            access: Access::read(route.allow.as_ref(), route.deny.as_ref(), &at, mistakes),
         });
     }
     routes

@@ -89,8 +89,12 @@ families! {
         "How long active checks took that passed.");
     LOG_LINES_DROPPED = counter("bowline_log_lines_dropped_total", [],
         "Log lines lost because the terminal, pipe or disk was slower than they came.");
+    ORIGIN_REPORTS = counter("bowline_origin_reports_total", ["route"],
+        "WebSocket upgrades of other origins that origin_mode: report let through.");
     OVER_LIMIT = counter("bowline_over_limit_total", [],
         "Client connections closed at once because limits.connections were open.");
+    PROXY_PROTOCOL_REFUSED = counter("bowline_proxy_protocol_refused_total", [],
+        "Client connections closed for their PROXY header, or for sending one from elsewhere.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
@@ -227,6 +231,8 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
     page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
+    let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
+    page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
     for (at, failure) in Failure::ALL.iter().enumerate() {
         let count = sum(shards, |shard| &shard.unrouted_failures[at]);
@@ -251,6 +257,7 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
             page.add(&UPGRADES, &[name, outcome.label()], count);
         }
     }
+    page.add_unless_zero(&ORIGIN_REPORTS, &[name], sum(shards, |shard| &shard.origin_reports));
     let mut ended = 0_u64;
     for (row, reason) in Reason::ALL.iter().enumerate() {
         for (column, closer) in Closer::ALL.iter().enumerate() {

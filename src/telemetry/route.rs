@@ -19,6 +19,8 @@ pub struct RouteShard {
     pub failures: [Counter; Failure::ALL.len()],
     /// Upgrade requests by outcome, indexed as [`UpgradeOutcome::ALL`].
     pub upgrades: [Counter; UpgradeOutcome::ALL.len()],
+    /// Upgrades that `origin_mode: report` let through.
+    pub origin_reports: Counter,
     /// From the whole upgrade request to the upstream's 101; accepted upgrades only.
     pub handshake_seconds: Histogram,
     /// Tunnels begun.
@@ -129,6 +131,7 @@ impl Default for RouteShard {
             // The library's Default for arrays stops at 32.
             failures: std::array::from_fn(|_| Counter::default()),
             upgrades: Default::default(),
+            origin_reports: Counter::default(),
             handshake_seconds: Histogram::new(&LATENCY),
             tunnels_opened: Counter::default(),
             tunnels_ended: Default::default(),
@@ -157,7 +160,7 @@ pub enum UpgradeOutcome {
     Declined,
     /// No good answer came: no endpoint, no connection, a timeout, a 101 that does not fit.
     Failed,
-    /// Bowline said no before any upstream was asked: a bad handshake, draining.
+    /// Bowline said no before any upstream was asked: a guard, draining.
     Refused,
 }
 

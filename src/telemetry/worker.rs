@@ -19,6 +19,9 @@ pub struct WorkerShard {
     pub handed_over: Counter,
     /// TLS handshakes that failed or did not end in time.
     pub tls_failures: Counter,
+    /// Connections closed because their PROXY header was missing, malformed or late, or came from
+    /// where none is believed.
+    pub proxy_protocol_refused: Counter,
     /// Requests that hyper refused before routing: not HTTP, or a head over its limits.
     pub unparsed: Counter,
     /// Bowline's own answers before a route was found, indexed as [`Failure::ALL`].
@@ -44,6 +47,7 @@ impl Default for WorkerShard {
             over_limit: Counter::default(),
             handed_over: Counter::default(),
             tls_failures: Counter::default(),
+            proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
             // The library's Default for arrays stops at 32.
             unrouted_failures: std::array::from_fn(|_| Counter::default()),

@@ -22,6 +22,20 @@ routes:
     upstream: node
   - match: {{ path: /python }}
     upstream: python
+  - match: {{ path: /listed }}
+    upstream: echo
+    origins: "http://127.0.0.1:{page}"
+  - match: {{ path: /shared }}
+    upstream: api
+    cors:
+      origins: "http://127.0.0.1:{page}"
+      methods: [ GET, PUT ]
+      headers: X-Asked
+      expose: X-Told
+      credentials: true
+  - match: {{ path: /public }}
+    upstream: api
+    cors: {{ origins: any }}
   - match: {{ path: / }}
     upstream: page
 upstreams:
@@ -29,6 +43,7 @@ upstreams:
   page: {{ builtin: page }}
   node: {{ endpoints: [ "127.0.0.1:{node}" ] }}
   python: {{ endpoints: [ "127.0.0.1:{python}" ] }}
+  api: {{ endpoints: [ "127.0.0.1:{api}" ] }}
 admin: {{ address: 127.0.0.1:{admin} }}
 {more}
 """
@@ -55,10 +70,14 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Bowline:
-    """A running Bowline: `port` for clients, `admin` for /metrics, `log` where it writes."""
+    """A running Bowline: `port` for clients, `admin` for /metrics, `log` where it writes.
 
-    def __init__(self, process, port, admin, log):
+    `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them.
+    """
+
+    def __init__(self, process, port, admin, log, page, api):
         self.process, self.port, self.admin, self.log = process, port, admin, log
+        self.page, self.api = page, api
 
     def stop(self):
         """Ask it to end as an operator would; the exit status, or None when it had to be killed."""
@@ -106,9 +125,9 @@ def python_upstream():
 @contextlib.contextmanager
 def bowline(binary, folder, node, python, more=""):
     """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
-    port, admin = free_ports(2)
-    text = CONFIG.format(port=port, admin=admin, node=node, python=python, more=more)
-    with running(binary, folder, text, port, admin) as started:
+    port, admin, page, api = free_ports(4)
+    text = CONFIG.format(port=port, admin=admin, node=node, python=python, page=page, api=api, more=more)
+    with running(binary, folder, text, port, admin, page, api) as started:
         yield started
 
 
@@ -122,7 +141,7 @@ def bowline_for_socketio(binary, folder, nodes):
 
 
 @contextlib.contextmanager
-def running(binary, folder, text, port, admin):
+def running(binary, folder, text, port, admin, page=None, api=None):
     """Starts `binary` with the configuration `text`, which says `port` and `admin`."""
     folder.mkdir(exist_ok=True)
     config = folder / "config.yaml"
@@ -132,7 +151,7 @@ def running(binary, folder, text, port, admin):
         process = subprocess.Popen([binary, "run", "--config", str(config)], stdout=out, stderr=out)
         try:
             wait_ready(process, admin, log)
-            yield Bowline(process, port, admin, log)
+            yield Bowline(process, port, admin, log, page, api)
         finally:
             ended(process)
 

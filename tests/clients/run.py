@@ -19,6 +19,7 @@ CLIENTS = {
     "node": ["node", "node_client.mjs"],
     "browser": ["node", "browser_client.mjs"],
     "socketio": ["node", "socketio_client.mjs"],
+    "origins": ["node", "origins_client.mjs"],
 }
 SECONDS = 180
 
@@ -91,7 +92,9 @@ def main(binary, chosen):
         folder = pathlib.Path(folder)
         with proxy.node_upstream() as node, proxy.python_upstream() as python:
             with proxy.bowline(binary, folder, node, python) as bowline:
-                environment = dict(os.environ, BOWLINE_PORT=str(bowline.port), SCREENSHOTS=str(keep.resolve()))
+                ports = {"BOWLINE": bowline.port, "ADMIN": bowline.admin, "PAGE": bowline.page, "API": bowline.api}
+                environment = dict(os.environ, SCREENSHOTS=str(keep.resolve()))
+                environment.update({f"{name}_PORT": str(port) for name, port in ports.items()})
                 for name in chosen:
                     if name != "socketio":
                         run_client(name, environment, tally)

@@ -12,26 +12,26 @@ use super::*;
 use crate::config::Forwarded;
 use crate::plan::Plan;
 
-fn trusted(networks: &str) -> TrustedProxies {
+fn trusted(networks: &str) -> Networks {
     let yaml = format!("trusted_proxies: [ {networks} ]\n");
     let (config, mut mistakes) = config::parse("test", &yaml, &|_| None);
     Plan::build(&config, Path::new(""), &mut mistakes).trusted
 }
 
-fn peer(ip: &str) -> Origin {
-    Origin::new(SocketAddr::new(ip.parse().unwrap(), 4711), false)
+fn peer(ip: &str) -> Sender {
+    Sender::new(SocketAddr::new(ip.parse().unwrap(), 4711), false, false)
 }
 
-/// Applies an origin, and puts what it adds beside what was said.
+/// Applies a sender, and puts what it adds beside what was said.
 fn applied(
-    origin: &Origin,
+    sender: &Sender,
     headers: &mut HeaderMap,
     authority: &str,
     kind: Forwarded,
-    trusted: &TrustedProxies,
+    trusted: &Networks,
 ) {
     let mut fields = OutboundFields::new(std::mem::take(headers));
-    origin.apply(&mut fields, authority, kind, trusted);
+    sender.apply(&mut fields, authority, kind, trusted);
     merge(&fields, headers);
 }
 
@@ -82,7 +82,7 @@ fn the_upstream_learns_address_scheme_and_host() {
             ("forwarded", "for=192.0.2.1;proto=http;host=\"chat.example:8080\""),
         ])
     );
-    let secure = Origin::new("[2001:db8::1]:9".parse().unwrap(), true);
+    let secure = Sender::new("[2001:db8::1]:9".parse().unwrap(), true, false);
     let mut set = HeaderMap::new();
     applied(&secure, &mut set, "", Forwarded::Both, &trusted(""));
     assert_eq!(all(&set, "x-forwarded-for"), ["2001:db8::1"]);

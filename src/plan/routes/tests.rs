@@ -57,6 +57,9 @@ fn route(matcher: Matcher) -> Route {
             half_close: second,
         },
         websocket: WebSocket::resolve(&Default::default(), &Default::default()),
+        origins: crate::plan::OriginPolicy::default(),
+        access: None,
+        cors: None,
         max_body: None,
     }
 }

@@ -1,22 +1,23 @@
-//! The networks whose forwarding headers are believed.
+//! Networks, as lists of prefixes and addresses: whose forwarding headers are believed, and who may
+//! come.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::{At, Config, Mistakes};
+use crate::config::{At, Mistakes};
 
-/// Proxies in front of Bowline. Everybody else's `Forwarded` and `X-Forwarded-*` are dropped.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies {
+/// A set of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
     networks: Vec<IpNet>,
 }
 
-impl TrustedProxies {
-    pub(super) fn build(config: &Config, mistakes: &mut Mistakes) -> Self {
-        let at = At::root().key("trusted_proxies");
+impl Networks {
+    /// Reads a list, `10.0.0.0/8` or `::1` each.
+    pub(super) fn read(written: &[String], at: &At, mistakes: &mut Mistakes) -> Self {
         let mut networks = Vec::new();
-        for (index, written) in config.trusted_proxies.iter().enumerate() {
+        for (index, written) in written.iter().enumerate() {
             let network = written.parse::<IpNet>();
             match network.or_else(|_| written.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => networks.push(network),
@@ -36,13 +37,47 @@ impl TrustedProxies {
     }
 }
 
+/// Who may come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// These alone; `None` for all.
+    pub allow: Option<Networks>,
+    /// Not these, whatever is allowed.
+    pub deny: Networks,
+}
+
+impl Access {
+    /// Reads the keys `allow` and `deny` of the mapping at `at`; `None` when neither is written.
+    pub(super) fn read(
+        allow: Option<&Vec<String>>,
+        deny: Option<&Vec<String>>,
+        at: &At,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let mut networks = |key, written: Option<&Vec<String>>, meaning| {
+            let (written, at) = (written?, at.key(key));
+            if written.is_empty() {
+                mistakes.add(
+                    &at,
+                    format!("an empty list would {meaning}: name networks, or remove it"),
+                );
+            }
+            Some(Networks::read(written, &at, mistakes))
+        };
+        let allow = networks("allow", allow, "let nobody in");
+        let deny = networks("deny", deny, "keep nobody out");
+        (allow.is_some() || deny.is_some()).then(|| Self { allow, deny: deny.unwrap_or_default() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn trusted(yaml: &str) -> (TrustedProxies, String) {
+    fn trusted(yaml: &str) -> (Networks, String) {
         let (config, mut mistakes) = crate::config::parse("file", yaml, &|_| None);
-        let trusted = TrustedProxies::build(&config, &mut mistakes);
+        let at = At::root().key("trusted_proxies");
+        let trusted = Networks::read(&config.trusted_proxies, &at, &mut mistakes);
         (trusted, mistakes.to_string())
     }
 
@@ -66,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(trusted.contains(address.parse().unwrap()), is_trusted, "{address}");
         }
-        assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
+        assert!(!Networks::default().contains("127.0.0.1".parse().unwrap()));
     }
 
     #[test]

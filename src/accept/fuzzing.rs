@@ -1,0 +1,30 @@
+//! A door for the fuzz targets to what is private here; with the feature `fuzzing` only, and no
+//! promise to anybody.
+
+use std::net::SocketAddr;
+
+use super::proxy_protocol::header;
+
+/// A header of the PROXY protocol that came whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// The client, where it is named.
+    pub source: Option<SocketAddr>,
+    /// Whether it came by TLS, where that is said.
+    pub tls: Option<bool>,
+    /// Bytes of the header.
+    pub length: usize,
+}
+
+/// Reads the header at the start of `bytes`; `None` while more are needed.
+///
+/// # Errors
+/// Why they are none.
+pub fn introduction(bytes: &[u8]) -> Result<Option<Introduction>, String> {
+    let parsed = header::parse(bytes).map_err(|fault| fault.to_string())?;
+    Ok(parsed.map(|(header, length)| Introduction {
+        source: header.source,
+        tls: header.tls,
+        length,
+    }))
+}
