@@ -53,6 +53,10 @@ pub enum Failure {
     Draining,
     /// Bowline: the upstream has no endpoint.
     NoEndpoint,
+    /// Bowline: more upgrades at once than `upgrades.rate` of the upstream lets through in time.
+    UpgradeRate,
+    /// Bowline: the upstream carries what `max_connections` allows, and its queue is full or took too long.
+    UpstreamFull,
     /// Bowline: a bug or a resource that ran out.
     Internal,
 }
@@ -70,7 +74,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -93,6 +97,8 @@ impl Failure {
         Self::ResponseTimeout,
         Self::Draining,
         Self::NoEndpoint,
+        Self::UpgradeRate,
+        Self::UpstreamFull,
         Self::Internal,
     ];
 
@@ -130,6 +136,10 @@ impl Failure {
             }
             Self::Draining => (S::SERVICE_UNAVAILABLE, "http_request_denied", "draining"),
             Self::NoEndpoint => (S::SERVICE_UNAVAILABLE, "destination_unavailable", "no_endpoint"),
+            Self::UpgradeRate => (S::SERVICE_UNAVAILABLE, "http_request_denied", "upgrade_rate"),
+            Self::UpstreamFull => {
+                (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upstream_full")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "internal"),
         }
     }
@@ -172,7 +182,11 @@ impl Failure {
             | Self::BadUpgrade
             | Self::HandshakeTimeout
             | Self::ResponseTimeout => Fault::Upstream,
-            Self::Draining | Self::NoEndpoint | Self::Internal => Fault::Bowline,
+            Self::Draining
+            | Self::NoEndpoint
+            | Self::UpgradeRate
+            | Self::UpstreamFull
+            | Self::Internal => Fault::Bowline,
         }
     }
 }

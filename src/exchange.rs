@@ -6,6 +6,7 @@ mod carried;
 mod client_task;
 mod connection;
 mod dialling;
+mod entry;
 mod forward;
 mod forwarded;
 mod front;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::entry;
+use super::reply::Refusal;
 use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Claim, Endpoint, Lease, Mishap, Upstream, dial, is_local};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, dial, is_local};
 
 /// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
 /// dead upstream does not triple every client's wait further.
@@ -25,16 +27,33 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Claims the next endpoint.
+    /// Claims the next endpoint, waiting for one where they are full and there is a queue.
     ///
     /// # Errors
-    /// What the last attempt failed with, when no further one may be made.
-    pub(super) fn lease(&self, upstream: &Upstream, claim: &Claim) -> Result<Lease, Failure> {
-        let exhausted = self.last.unwrap_or(Failure::NoEndpoint);
+    /// What the last attempt failed with, when no further one may be made; else why there is none.
+    pub(super) async fn lease(
+        &self,
+        worker: &Worker,
+        timer: &LazyTimer,
+        way: Way<'_>,
+        claim: &Claim,
+    ) -> Result<Lease, Refusal> {
+        let exhausted = || Refusal::new(self.last.unwrap_or(Failure::NoEndpoint));
         if self.tried.len() >= MAX_ATTEMPTS {
-            return Err(exhausted);
+            return Err(exhausted());
         }
-        upstream.lease(claim, &self.tried).ok_or(exhausted)
+        let refusal = match way.upstream.lease(claim, &self.tried) {
+            Ok(lease) => return Ok(lease),
+            Err(Shut::NoEndpoint) => None,
+            // Boxed: few ever wait, and every request would carry its size.
+            Err(Shut::Full) => {
+                match Box::pin(entry::queue(worker, timer, way, claim, &self.tried)).await {
+                    Ok(lease) => return Ok(lease),
+                    Err(refusal) => refusal,
+                }
+            }
+        };
+        Err(refusal.filter(|_| !self.is_retry()).unwrap_or_else(exhausted))
     }
 
     /// Notes that an endpoint failed; the next lease is for another.

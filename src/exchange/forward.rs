@@ -63,7 +63,7 @@ pub(super) async fn forward(
     let mut repeatable = request.body.is_none() && request.method.is_idempotent();
     let mut fresh_only = false;
     loop {
-        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
+        let lease = attempts.lease(worker, timer, way, claim).await?;
         let (connection, reused) =
             match connection(worker, timer, way, &lease, attempts.is_retry(), fresh_only).await {
                 Ok(connection) => connection,

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::dialling::{self, Attempts};
+use super::entry;
 use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
 use super::request_body::RequestBody;
@@ -56,11 +57,12 @@ pub(super) async fn open(
     target: &str,
     fields: &OutboundFields,
 ) -> Result<Answer, Refusal> {
+    entry::pace(timer, way).await?;
     let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     let mut attempts = Attempts::default();
     loop {
-        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
+        let lease = attempts.lease(worker, timer, way, claim).await?;
         if attempts.is_retry() {
             way.upstream.counters.at(worker.id).retries.inc();
         }

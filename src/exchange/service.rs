@@ -284,7 +284,10 @@ impl Conversation {
                 .await;
         match answer {
             Err(refusal) => {
-                counters.count_upgrade(UpgradeOutcome::Failed);
+                counters.count_upgrade(match refusal.failure {
+                    Failure::UpgradeRate | Failure::UpstreamFull => UpgradeOutcome::Refused,
+                    _ => UpgradeOutcome::Failed,
+                });
                 Err(refusal)
             }
             Ok(Answer::Declined { response, lease }) => {

@@ -125,6 +125,8 @@ families! {
         "How long successful dials took, TLS included.");
     UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
         "1 while too few endpoints are up and health is ignored.");
+    UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
+        "Requests that waited because max_connections were under way.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
@@ -295,6 +297,7 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECTS, &[name], sum(shards, |shard| &shard.connects));
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
+    page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     page.spread(&UPSTREAM_CONNECT_SECONDS, &[name], merge(shards, |shard| &shard.connect_seconds));
     for (at, outcome) in CheckOutcome::ALL.iter().enumerate() {

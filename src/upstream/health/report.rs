@@ -171,7 +171,7 @@ mod tests {
         let leases = upstream
             .endpoints
             .iter()
-            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]));
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]).ok());
         let mut ports: Vec<u16> = leases
             .map(|lease| lease.endpoint().label.rsplit(':').next().unwrap().parse().unwrap())
             .collect();
@@ -257,7 +257,7 @@ mod tests {
         for endpoint in &upstream.endpoints {
             endpoint.standing.set_down(true);
         }
-        assert!(upstream.lease(&crate::upstream::Claim::default(), &[]).is_none());
+        assert!(upstream.lease(&crate::upstream::Claim::default(), &[]).is_err());
         upstream.endpoints[0].standing.set_down(false);
         assert_eq!(round(&upstream), [1]);
     }
@@ -288,7 +288,7 @@ mod tests {
             (0..times).for_each(|_| upstream.tunnel_ended(endpoint, lost, lasted));
         };
         let leases: Vec<_> = (0..40)
-            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]))
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]).ok())
             .collect();
         let mut tunnels: Vec<_> = leases.into_iter().map(|one| one.into_tunnel()).collect();
         assert_eq!(endpoint.tunnels(), 20);
