@@ -40,7 +40,7 @@ pub use at::At;
 pub use balance::{Balance, HashBy, HashField};
 pub use drain::{Drain, OnRemoved};
 pub use endpoint::{Endpoint, EndpointEntry};
-pub use gates::{MaxConnections, Queue, Upgrades};
+pub use gates::{Breaker, MaxConnections, Queue, Retries, Upgrades};
 pub use health::{ActiveCheck, CheckKind, Health, OnDown, Passive};
 pub use listener::{Limits, Listener};
 pub use log::{Format, Level, Log};

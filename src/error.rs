@@ -57,6 +57,8 @@ pub enum Failure {
     UpgradeRate,
     /// Bowline: the upstream carries what `max_connections` allows, and its queue is full or took too long.
     UpstreamFull,
+    /// Bowline: so much of what the upstream was asked failed that `breaker` spares it.
+    BreakerOpen,
     /// Bowline: a bug or a resource that ran out.
     Internal,
 }
@@ -74,7 +76,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -99,6 +101,7 @@ impl Failure {
         Self::NoEndpoint,
         Self::UpgradeRate,
         Self::UpstreamFull,
+        Self::BreakerOpen,
         Self::Internal,
     ];
 
@@ -139,6 +142,9 @@ impl Failure {
             Self::UpgradeRate => (S::SERVICE_UNAVAILABLE, "http_request_denied", "upgrade_rate"),
             Self::UpstreamFull => {
                 (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upstream_full")
+            }
+            Self::BreakerOpen => {
+                (S::SERVICE_UNAVAILABLE, "destination_unavailable", "breaker_open")
             }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "internal"),
         }
@@ -186,6 +192,7 @@ impl Failure {
             | Self::NoEndpoint
             | Self::UpgradeRate
             | Self::UpstreamFull
+            | Self::BreakerOpen
             | Self::Internal => Fault::Bowline,
         }
     }

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod handshake;
 mod head;
 mod hygiene;
+mod ledger;
 mod outbound_fields;
 mod part;
 mod preview;

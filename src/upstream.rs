@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use self::affinity::Affinity;
 use self::balance::{Balancer, Draw, Policy, Snapshot, WARM};
-use crate::plan::{self, Bounds, Facts, KeepAlive, QueueTerms};
+use crate::plan::{self, Bounds, Facts, KeepAlive, QueueTerms, Sparing};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
 use self::gate::{House, Seat, Upgrades};
@@ -65,6 +65,10 @@ pub struct Upstream {
     pub bounds: Bounds,
     /// Who may wait when it is full; `None` for nobody.
     pub queue: Option<QueueTerms>,
+    /// Endpoints that one request tries at most.
+    pub attempts: usize,
+    /// When it is spared; `None` for never.
+    pub sparing: Option<Sparing>,
     /// Who is counted and waits.
     pub house: Arc<House>,
     endpoints: Vec<Arc<Endpoint>>,
@@ -88,6 +92,8 @@ impl Upstream {
             upgrades: registry.upgrades(&plan.name, plan.gates.upgrades),
             bounds: plan.gates.bounds,
             queue: plan.gates.queue,
+            attempts: plan.gates.attempts,
+            sparing: plan.gates.sparing,
             house: registry.house(&plan.name),
             ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),

@@ -152,8 +152,9 @@ async fn a_storm_meets_its_pace_nobody_is_lost_and_live_sockets_feel_nothing() {
     let most = (0..CLIENTS).map(within).max().unwrap();
     let took = came[CLIENTS - 1] - came[0];
     println!("at most {most} in a second, all within {took:?}, slowest echo {slowest:?}");
-    // 550 go on; the server may come to some late, and 50 ms of its own lateness are 25 of them.
-    assert!(most <= 575, "{most} in one second");
+    // 550 go on, which gate/upgrades.rs tests exactly; the server notes some late when the machine is
+    // busy, and 200 ms of its own lateness are 100 of them.
+    assert!(most <= 650, "{most} in one second");
     assert!(took >= Duration::from_millis(3800), "{took:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }
@@ -298,4 +299,86 @@ fn counts_are_zero_again_after_whatever_became_of_requests() {
     }
     let _all: Vec<_> = (0..3).map(|_| tunnel(&bowline, &upstream)).collect();
     is_refused(&mut asks(&bowline), "max_connections");
+}
+
+const PLAIN: &str = "GET / HTTP/1.1\r\nHost: test.example\r\n\r\n";
+
+#[test]
+fn retries_of_a_dead_upstream_are_a_reserve_and_a_share_of_its_requests() {
+    let dead = [support::nobody(), support::nobody(), support::nobody()];
+    let ignored = "health: { passive: { failures: 0 } }";
+    let settings = format!("retries: {{ attempts: 3, budget: 10%, reserve: 4 }}, {ignored}");
+    let bowline = bowline(&dead, &settings);
+    // One connection, so one worker.
+    let mut client = bowline.client();
+    for _ in 0..40 {
+        client.send(PLAIN);
+        let answer = client.answer();
+        assert_eq!(answer.status, 502, "what was met, not that it was not tried again");
+        assert!(answer.header("proxy-status").unwrap().contains("connection_refused"));
+    }
+    let retries = bowline.metric("bowline_upstream_retries_total{upstream=\"up\"}");
+    assert!((7.0..=8.0).contains(&retries), "{retries}");
+    let refused = bowline.metric("bowline_upstream_retries_refused_total{upstream=\"up\"}");
+    assert!(refused >= 32.0, "{refused}");
+}
+
+#[test]
+fn one_attempt_is_no_retry() {
+    let dead = [support::nobody(), support::nobody()];
+    let bowline = bowline(&dead, "retries: { attempts: 1 }");
+    let mut client = bowline.client();
+    client.send(PLAIN);
+    assert_eq!(client.answer().status, 502);
+    assert_eq!(bowline.metric("bowline_upstream_retries_total{upstream=\"up\"}"), 0.0);
+}
+
+#[test]
+fn a_breaker_spares_an_upstream_whose_answers_are_failures() {
+    let upstream = Upstream::new();
+    let settings = "breaker: { failures: 60%, requests: 5, pause: 1m }, keep_alive: { max: 0 }";
+    let bowline = bowline(&[upstream.address], settings);
+    let mut client = bowline.client();
+    for status in ["200 OK", "404 Not Found", "503 A", "503 B", "502 C"] {
+        client.send(PLAIN);
+        comes(&upstream).send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        assert!(status.starts_with(&client.answer().status.to_string()));
+    }
+    for _ in 0..3 {
+        client.send(PLAIN);
+        let answer = client.answer();
+        assert_eq!(answer.status, 503);
+        let after: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((60..=120).contains(&after), "{after}");
+        assert!(answer.header("proxy-status").unwrap().contains("breaker"));
+    }
+    client.send(handshake("/ws", ""));
+    assert_eq!(client.answer().status, 503);
+    assert!(upstream.is_untouched());
+    assert_eq!(failures(&bowline, "breaker_open"), 4.0);
+    assert_eq!(bowline.metric("bowline_upstream_breaker_opens_total{upstream=\"up\"}"), 1.0);
+}
+
+#[test]
+fn a_breaker_lets_one_through_after_its_pause_and_closes_when_that_is_well() {
+    let address = support::nobody();
+    let settings = "breaker: { requests: 2, pause: 50ms }";
+    let bowline = bowline(&[address], settings);
+    let mut client = bowline.client();
+    let mut ask = || {
+        client.send(PLAIN);
+        client.answer().status
+    };
+    assert_eq!((ask(), ask()), (502, 502));
+    let opens = "bowline_upstream_breaker_opens_total{upstream=\"up\"}";
+    wait_for("a probe that fails", || ask() == 502);
+    assert_eq!(bowline.metric(opens), 2.0);
+    Upstream::serving_at(address, |mut wire| {
+        while wire.has_more() {
+            wire.head();
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    wait_for("a probe that is well", || ask() == 200);
+    assert!((0..20).all(|_| ask() == 200));
 }

@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, Time};
+use super::{Count, Percent, Time};
 
 /// How fast new WebSockets may come to an upstream, all its servers and all workers together. Those
 /// that are open feel nothing of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upgrade settings")]
 pub struct Upgrades {
-    /// Upgrades a second. Needed.
+    /// Upgrades a second; needed. Default: none.
     pub rate: Option<Count>,
     /// Upgrades that may come at once after a quiet time. Default: a tenth of `rate`, but one.
     pub burst: Option<Count>,
@@ -42,4 +42,36 @@ pub struct Queue {
     pub size: Option<Count>,
     /// How long each may wait before it gets 503. Default: `1s`.
     pub wait: Option<Time>,
+}
+
+/// Attempts after the first, each on another server, and never once a byte of a body, or of a request
+/// that is not idempotent, has gone out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of retry settings")]
+pub struct Retries {
+    /// Servers that one request tries at most; 1 for no retries. Default: `3`.
+    pub attempts: Option<Count>,
+    /// Retries in a hundred requests, which each worker counts for itself, so that an upstream that
+    /// fails under its load is not given several times that load. A request whose retry is refused
+    /// ends with the failure that it met. Default: no bound.
+    pub budget: Option<Percent>,
+    /// Retries that each worker has from the start, for requests that are rare, and saves up at most;
+    /// only with `budget`. Default: `10`.
+    pub reserve: Option<Count>,
+}
+
+/// Sparing an upstream that fails: while the breaker is open, requests get 503 at once. After the pause
+/// one request is let through, and decides. Each worker judges by what it sees itself. Failures are
+/// what `health.passive` counts: no connection, no answer, a broken or a wrong one, and its `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of breaker settings")]
+pub struct Breaker {
+    /// The share of attempts that fail at which it opens. Default: `50%`.
+    pub failures: Option<Percent>,
+    /// Fewer attempts than these within `window` tell nothing. Default: `20`.
+    pub requests: Option<Count>,
+    /// How far back is looked. Default: `10s`.
+    pub window: Option<Time>,
+    /// How long nothing is asked of the upstream then. Default: `5s`.
+    pub pause: Option<Time>,
 }

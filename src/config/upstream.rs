@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Balance, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue, Sticky, Time,
-    Upgrades,
+    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue, Retries,
+    Sticky, Time, Upgrades,
 };
 
 /// A group of servers that do the same work.
@@ -40,6 +40,10 @@ pub struct Upstream {
     pub max_connections: MaxConnections,
     /// Who waits when so many are. Default: nobody.
     pub queue: Option<Queue>,
+    /// How often a request that failed is tried elsewhere. Default: each its own.
+    pub retries: Retries,
+    /// When an upstream that fails is spared. Default: never.
+    pub breaker: Option<Breaker>,
 }
 
 /// A server inside Bowline.

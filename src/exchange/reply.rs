@@ -84,7 +84,8 @@ impl Refusal {
             Failure::Draining
             | Failure::NoEndpoint
             | Failure::UpgradeRate
-            | Failure::UpstreamFull => {
+            | Failure::UpstreamFull
+            | Failure::BreakerOpen => {
                 let random = getrandom::u32().unwrap_or_default();
                 headers.insert(RETRY_AFTER, HeaderValue::from(pause(self.after, random)));
             }

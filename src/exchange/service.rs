@@ -285,7 +285,9 @@ impl Conversation {
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(match refusal.failure {
-                    Failure::UpgradeRate | Failure::UpstreamFull => UpgradeOutcome::Refused,
+                    Failure::UpgradeRate | Failure::UpstreamFull | Failure::BreakerOpen => {
+                        UpgradeOutcome::Refused
+                    }
                     _ => UpgradeOutcome::Failed,
                 });
                 Err(refusal)

@@ -11,7 +11,7 @@ use super::gate::Seat;
 pub struct Lease {
     endpoint: Arc<Endpoint>,
     /// The same, counted on the upstream, where that is bounded.
-    _seat: Seat,
+    seated: bool,
     tunnel: bool,
 }
 
@@ -25,7 +25,7 @@ impl Lease {
     ) -> Option<Self> {
         endpoint.begin(most).then(|| Self {
             endpoint: Arc::clone(endpoint),
-            _seat: std::mem::take(seat),
+            seated: seat.hand_over(),
             tunnel: false,
         })
     }
@@ -49,6 +49,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.endpoint.end(self.tunnel);
+        if self.seated {
+            self.endpoint.house.leave();
+        }
     }
 }
 

@@ -247,4 +247,24 @@ mod tests {
         assert_ne!(chat.id, web.id);
         assert_eq!((chat.load(), web.load()), (1, 0));
     }
+
+    #[test]
+    fn a_pace_and_a_house_outlive_the_plan_that_began_them() {
+        let registry = Registry::default();
+        let rate = std::num::NonZeroU32::new(10).unwrap();
+        let wait = std::time::Duration::ZERO;
+        let terms = plan::UpgradeTerms { rate, burst: 1, wait };
+        let first = registry.upgrades("chat", Some(terms)).unwrap();
+        assert!(first.reserve().is_ok());
+        let same = registry.upgrades("chat", Some(terms)).unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        let other = plan::UpgradeTerms { burst: 2, ..terms };
+        let other = registry.upgrades("chat", Some(other)).unwrap();
+        assert!(other.reserve().is_ok() && other.reserve().is_err(), "one of two was taken");
+        assert!(registry.upgrades("web", Some(terms)).unwrap().reserve().is_ok());
+        assert!(registry.upgrades("chat", None).is_none());
+        let endpoint = registry.endpoint("chat", &planned("10.0.0.1:1"));
+        assert!(Arc::ptr_eq(&endpoint.house, &registry.house("chat")));
+        assert!(!Arc::ptr_eq(&endpoint.house, &registry.house("web")));
+    }
 }

@@ -49,6 +49,12 @@ impl House {
         count_below(&self.seats, most).then(|| Seat(Some(Arc::clone(self))))
     }
 
+    /// A seat that was handed over is free.
+    pub(in super::super) fn leave(&self) {
+        self.seats.fetch_sub(1, Ordering::SeqCst);
+        self.freed();
+    }
+
     /// Taken seats.
     pub fn seats(&self) -> usize {
         self.seats.load(Ordering::Relaxed)
@@ -93,6 +99,11 @@ impl Place {
 }
 
 impl Seat {
+    /// Goes on as a number alone, which [`House::leave`] takes back: whether there is one.
+    pub(in super::super) fn hand_over(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
     /// Gives it back without ringing, for who stands at the front itself and would only hear itself.
     pub(in super::super) fn withdraw(mut self) {
         if let Some(house) = self.0.take() {
@@ -104,8 +115,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(house) = &self.0 {
-            house.seats.fetch_sub(1, Ordering::SeqCst);
-            house.freed();
+            house.leave();
         }
     }
 }

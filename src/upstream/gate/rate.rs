@@ -29,7 +29,8 @@ impl UpgradeRate {
     /// As full as `before`, place for place, at `now`.
     pub(super) fn following(self, before: &Self, now: Duration) -> Self {
         let now = nanos(now);
-        let taken = before.full.load(Ordering::Relaxed).saturating_sub(now) / before.each;
+        let taken = before.full.load(Ordering::Relaxed).saturating_sub(now);
+        let taken = taken.div_ceil(before.each);
         let full = now.saturating_add(taken.saturating_mul(self.each));
         Self { full: AtomicU64::new(full), ..self }
     }

@@ -53,9 +53,14 @@ pub fn is_local(error: &io::Error) -> bool {
 }
 
 impl Upstream {
+    /// Whether an answer with this status is a failure of the server.
+    pub fn is_failure(&self, status: StatusCode) -> bool {
+        self.ward.plan.passive.status.contains(status)
+    }
+
     /// `endpoint` has answered, a 101 among the answers.
     pub fn answered(&self, endpoint: &Endpoint, status: StatusCode) {
-        if self.ward.plan.passive.status.contains(status) {
+        if self.is_failure(status) {
             return self.failed(endpoint, Mishap::Status(status));
         }
         let failures = &endpoint.standing.failures;
