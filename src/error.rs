@@ -59,6 +59,12 @@ pub enum Failure {
     Draining,
     /// Bowline: the upstream has no endpoint.
     NoEndpoint,
+    /// Bowline: more upgrades at once than `upgrades.rate` of the upstream lets through in time.
+    UpgradeRate,
+    /// Bowline: the upstream carries what `max_connections` allows, and its queue is full or took too long.
+    UpstreamFull,
+    /// Bowline: so much of what the upstream was asked failed that `breaker` spares it.
+    BreakerOpen,
     /// Bowline: a bug or a resource that ran out.
     Internal,
 }
@@ -76,7 +82,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -102,6 +108,9 @@ impl Failure {
         Self::ResponseTimeout,
         Self::Draining,
         Self::NoEndpoint,
+        Self::UpgradeRate,
+        Self::UpstreamFull,
+        Self::BreakerOpen,
         Self::Internal,
     ];
 
@@ -142,6 +151,13 @@ impl Failure {
             }
             Self::Draining => (S::SERVICE_UNAVAILABLE, "http_request_denied", "draining"),
             Self::NoEndpoint => (S::SERVICE_UNAVAILABLE, "destination_unavailable", "no_endpoint"),
+            Self::UpgradeRate => (S::SERVICE_UNAVAILABLE, "http_request_denied", "upgrade_rate"),
+            Self::UpstreamFull => {
+                (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upstream_full")
+            }
+            Self::BreakerOpen => {
+                (S::SERVICE_UNAVAILABLE, "destination_unavailable", "breaker_open")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "internal"),
         }
     }
@@ -187,7 +203,12 @@ impl Failure {
             | Self::BadUpgrade
             | Self::HandshakeTimeout
             | Self::ResponseTimeout => Fault::Upstream,
-            Self::Draining | Self::NoEndpoint | Self::Internal => Fault::Bowline,
+            Self::Draining
+            | Self::NoEndpoint
+            | Self::UpgradeRate
+            | Self::UpstreamFull
+            | Self::BreakerOpen
+            | Self::Internal => Fault::Bowline,
         }
     }
 }

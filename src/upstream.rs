@@ -11,6 +11,7 @@ mod endpoint;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gate;
 mod hash;
 mod health;
 pub mod http1;
@@ -20,6 +21,8 @@ mod pool;
 mod registry;
 mod sessions;
 
+use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,9 +32,10 @@ use tokio::time::Instant;
 
 use self::affinity::Affinity;
 use self::balance::{Balancer, Draw, Policy, Snapshot, WARM};
-use crate::plan::{self, Facts, KeepAlive};
+use crate::plan::{self, Bounds, Facts, KeepAlive, QueueTerms, Sparing};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
+use self::gate::{House, Seat, Upgrades};
 use self::health::{Glance, Ward};
 
 pub use self::affinity::{Asker, Claim};
@@ -55,6 +59,18 @@ pub struct Upstream {
     pub keep_alive: KeepAlive,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<UpstreamShard>>,
+    /// How fast it takes new WebSockets; `None` for as fast as they come.
+    pub upgrades: Option<Arc<Upgrades>>,
+    /// What it carries at most.
+    pub bounds: Bounds,
+    /// Who may wait when it is full; `None` for nobody.
+    pub queue: Option<QueueTerms>,
+    /// Endpoints that one request tries at most.
+    pub attempts: usize,
+    /// When it is spared; `None` for never.
+    pub sparing: Option<Sparing>,
+    /// Who is counted and waits.
+    pub house: Arc<House>,
     endpoints: Vec<Arc<Endpoint>>,
     ward: Ward,
     balancer: Balancer,
@@ -73,6 +89,12 @@ impl Upstream {
             name: Arc::from(plan.name.as_str()),
             keep_alive: plan.keep_alive,
             counters: metrics.upstream(&plan.name),
+            upgrades: registry.upgrades(&plan.name, plan.gates.upgrades),
+            bounds: plan.gates.bounds,
+            queue: plan.gates.queue,
+            attempts: plan.gates.attempts,
+            sparing: plan.gates.sparing,
+            house: registry.house(&plan.name),
             ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),
@@ -98,15 +120,64 @@ impl Upstream {
     }
 
     /// Picks an endpoint that is not in `tried` and counts a request on it at once, so that the
-    /// next pick sees it; `None` when there is none left.
-    pub fn lease(&self, claim: &Claim, tried: &[Arc<Endpoint>]) -> Option<Lease> {
+    /// next pick sees it. Where somebody waits already, whoever comes is told to do the same.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn lease(&self, claim: &Claim, tried: &[Arc<Endpoint>]) -> Result<Lease, Shut> {
+        if self.queue.is_some() && self.house.waiting() > 0 {
+            return Err(Shut::Full);
+        }
+        // What is given back rings for whoever has begun to wait in the meantime.
+        self.attempt(claim, tried).map_err(|(shut, _)| shut)
+    }
+
+    /// The same for who stands at the front of the queue.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn lease_at_front(&self, claim: &Claim, tried: &[Arc<Endpoint>]) -> Result<Lease, Shut> {
+        self.attempt(claim, tried).map_err(|(shut, seat)| {
+            seat.withdraw();
+            shut
+        })
+    }
+
+    fn attempt(&self, claim: &Claim, tried: &[Arc<Endpoint>]) -> Result<Lease, (Shut, Seat)> {
+        let most = self.bounds.upstream.map(NonZeroU32::get);
+        let mut seat = match most.map(|most| self.house.seat(most)) {
+            Some(None) => return Err((Shut::Full, Seat::default())),
+            Some(Some(seat)) => seat,
+            None => Seat::default(),
+        };
+        loop {
+            let endpoint = match self.pick(claim, tried) {
+                Ok(endpoint) => endpoint,
+                Err(shut) => return Err((shut, seat)),
+            };
+            let most = self.bounds.endpoint.map(NonZeroU32::get);
+            // It may have filled up since it was picked: the next pick sees that.
+            if let Some(lease) = Lease::request(endpoint, most, &mut seat) {
+                return Ok(lease);
+            }
+        }
+    }
+
+    fn pick(&self, claim: &Claim, tried: &[Arc<Endpoint>]) -> Result<&Arc<Endpoint>, Shut> {
         // Wrapping is the point: only remainders are used.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let glance = Glance::default();
+        let most = self.bounds.endpoint.map_or(usize::MAX, |most| most.get() as usize);
+        let full = Cell::new(false);
         let pick = |heed: bool| {
             let open = |endpoint: &Arc<Endpoint>| {
                 let tried = tried.iter().any(|one| Arc::ptr_eq(one, endpoint));
-                !tried && (!heed || glance.admits(endpoint))
+                let is_open = !tried && (!heed || glance.admits(endpoint));
+                if is_open && most != usize::MAX && endpoint.load() >= most {
+                    full.set(true);
+                    return false;
+                }
+                is_open
             };
             let now = Now {
                 endpoints: &self.endpoints,
@@ -120,8 +191,8 @@ impl Upstream {
         if glance.noticed() && self.ward.panics(&self.name, &self.endpoints) {
             picked = pick(false);
         }
-        let picked = picked?;
-        self.endpoints.get(picked).map(|endpoint| Lease::request(Arc::clone(endpoint)))
+        let picked = picked.and_then(|picked| self.endpoints.get(picked));
+        picked.ok_or(if full.get() { Shut::Full } else { Shut::NoEndpoint })
     }
 
     /// The endpoint that a request belongs to.
@@ -145,6 +216,15 @@ impl Upstream {
     pub fn overhearing(&self, claim: &Claim, endpoint: &Endpoint) -> Option<Box<Overhearing>> {
         self.affinity.as_ref()?.overhearing(claim, &self.name, endpoint)
     }
+}
+
+/// Why a request gets no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shut {
+    /// As many are under way as may be, or others wait already.
+    Full,
+    /// There is none that is open and was not tried.
+    NoEndpoint,
 }
 
 /// The endpoints at this moment.

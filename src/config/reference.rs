@@ -10,13 +10,14 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    ActiveCheck, Admin, Certificate, Config, Cors, Drain, Endpoint, HashField, Health, Heartbeat,
-    KeepAlive, Limits, Listener, Log, Match, Passive, ProxyProtocol, Rate, Route, StickyBy,
-    StickyCookie, Timeouts, Tls, Upstream, WebSocket,
+    ActiveCheck, Admin, Breaker, Certificate, Config, Cors, Drain, Endpoint, HashField, Health,
+    Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive, ProxyProtocol,
+    Queue, Rate, Retries, Route, StickyBy, StickyCookie, Timeouts, Tls, Upgrades, Upstream,
+    WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 25] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -44,6 +45,11 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 25] {
         ("Health", "upstreams.NAME.health", keys::<Health>()),
         ("ActiveCheck", "upstreams.NAME.health.active", keys::<ActiveCheck>()),
         ("Passive", "upstreams.NAME.health.passive", keys::<Passive>()),
+        ("Upgrades", "upstreams.NAME.upgrades", keys::<Upgrades>()),
+        ("MaxConnections", "upstreams.NAME.max_connections", keys::<MaxConnections>()),
+        ("Queue", "upstreams.NAME.queue", keys::<Queue>()),
+        ("Retries", "upstreams.NAME.retries", keys::<Retries>()),
+        ("Breaker", "upstreams.NAME.breaker", keys::<Breaker>()),
         ("Admin", "admin", keys::<Admin>()),
         ("Drain", "drain", keys::<Drain>()),
         ("Log", "log", keys::<Log>()),

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Balance, Count, EndpointEntry, HashBy, Health, Limit, Sticky, Time};
+use super::{
+    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue, Retries,
+    Sticky, Time, Upgrades,
+};
 
 /// A group of servers that do the same work.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -31,6 +34,16 @@ pub struct Upstream {
     pub keep_alive: KeepAlive,
     /// Which servers count as down. Default: each its own.
     pub health: Health,
+    /// How fast new WebSockets may come. Default: as fast as clients open them.
+    pub upgrades: Option<Upgrades>,
+    /// How many requests and WebSockets may be under way. Default: each its own.
+    pub max_connections: MaxConnections,
+    /// Who waits when so many are. Default: nobody.
+    pub queue: Option<Queue>,
+    /// How often a request that failed is tried elsewhere. Default: each its own.
+    pub retries: Retries,
+    /// When an upstream that fails is spared. Default: never.
+    pub breaker: Option<Breaker>,
 }
 
 /// A server inside Bowline.

@@ -4,37 +4,87 @@
 use std::io;
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
+use super::entry;
+use super::reply::Refusal;
 use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Claim, Endpoint, Lease, Mishap, Upstream, dial, is_local};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, dial, is_local};
 
-/// Endpoints that one request tries at most: enough to pass over a dead one, few enough that a
-/// dead upstream does not triple every client's wait further.
-const MAX_ATTEMPTS: usize = 3;
-
-/// The endpoints that a request has tried in vain.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
+/// The attempts of one request: what it has tried in vain, and what is told of what it met.
+#[derive(Debug)]
+pub(super) struct Attempts<'a> {
+    worker: &'a Worker,
+    way: Way<'a>,
     tried: Vec<Arc<Endpoint>>,
     last: Option<Failure>,
+    /// It is to show whether its upstream is well again, and has not yet.
+    probe: bool,
 }
 
-impl Attempts {
-    /// Claims the next endpoint.
+impl<'a> Attempts<'a> {
+    /// None yet.
     ///
     /// # Errors
-    /// What the last attempt failed with, when no further one may be made.
-    pub(super) fn lease(&self, upstream: &Upstream, claim: &Claim) -> Result<Lease, Failure> {
-        let exhausted = self.last.unwrap_or(Failure::NoEndpoint);
-        if self.tried.len() >= MAX_ATTEMPTS {
-            return Err(exhausted);
+    /// The refusal that the client gets when the upstream is spared.
+    pub(super) fn begin(worker: &'a Worker, way: Way<'a>) -> Result<Self, Refusal> {
+        let probe = worker.ledger.ask(way.upstream).map_err(|after| {
+            Refusal::new(Failure::BreakerOpen)
+                .because("breaker: too many requests to this upstream failed")
+                .retry_after(after)
+        })?;
+        Ok(Self { worker, way, tried: Vec::new(), last: None, probe })
+    }
+
+    /// Claims the next endpoint, waiting for one where they are full and there is a queue.
+    ///
+    /// # Errors
+    /// What the last attempt failed with, when no further one may be made; else why there is none.
+    pub(super) async fn lease(&self, timer: &LazyTimer, claim: &Claim) -> Result<Lease, Refusal> {
+        let Self { worker, way, .. } = *self;
+        let exhausted = || Refusal::new(self.last.unwrap_or(Failure::NoEndpoint));
+        if self.tried.len() >= way.upstream.attempts {
+            return Err(exhausted());
         }
-        upstream.lease(claim, &self.tried).ok_or(exhausted)
+        let found = match way.upstream.lease(claim, &self.tried) {
+            Ok(lease) => Ok(lease),
+            Err(Shut::NoEndpoint) => Err(None),
+            // Boxed: few ever wait, and every request would carry its size.
+            Err(Shut::Full) => Box::pin(entry::queue(worker, timer, way, claim, &self.tried)).await,
+        };
+        if !self.is_retry() {
+            return found.map_err(|refusal| refusal.unwrap_or_else(exhausted));
+        }
+        // Asked last, so that only what could be made is taken out or counted.
+        let lease = found.map_err(|_| exhausted())?;
+        if worker.ledger.may_retry(way.upstream) {
+            return Ok(lease);
+        }
+        way.upstream.counters.at(worker.id).retries_refused.inc();
+        Err(exhausted())
+    }
+
+    /// Tells that an endpoint has answered.
+    pub(super) fn answered(&mut self, lease: &Lease, status: StatusCode) {
+        self.way.upstream.answered(lease.endpoint(), status);
+        self.note(self.way.upstream.is_failure(status));
+    }
+
+    /// Tells what speaks against an endpoint.
+    pub(super) fn met(&mut self, lease: &Lease, mishap: Mishap) {
+        self.way.upstream.failed(lease.endpoint(), mishap);
+        self.note(true);
+    }
+
+    fn note(&mut self, failed: bool) {
+        let Self { worker, way, .. } = *self;
+        let probe = std::mem::take(&mut self.probe);
+        worker.ledger.note(way.upstream, way.upstream.counters.at(worker.id), failed, probe);
     }
 
     /// Notes that an endpoint failed; the next lease is for another.
@@ -49,16 +99,24 @@ impl Attempts {
     }
 }
 
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        if self.probe {
+            self.worker.ledger.give_up(self.way.upstream);
+        }
+    }
+}
+
 /// Connects to the lease's endpoint, within the route's time.
 ///
 /// # Errors
 /// The failure that the client gets when there is no other endpoint.
 pub(super) async fn connect(
-    worker: &Worker,
+    attempts: &mut Attempts<'_>,
     timer: &LazyTimer,
-    way: Way<'_>,
     lease: &Lease,
 ) -> Result<Connection, Failure> {
+    let Attempts { worker, way, .. } = *attempts;
     let counters = way.upstream.counters.at(worker.id);
     let began = Instant::now();
     let patience = way.route.timeouts.connect;
@@ -77,7 +135,7 @@ pub(super) async fn connect(
         None => (Failure::ConnectTimeout, io::ErrorKind::TimedOut.into()),
     };
     if !is_local(&error) {
-        way.upstream.failed(lease.endpoint(), Mishap::Connect);
+        attempts.met(lease, Mishap::Connect);
     }
     counters.connect_failures.inc();
     tracing::warn!(

@@ -59,13 +59,13 @@ pub(super) async fn forward(
     mut request: Outbound,
     story: &BodyStory,
 ) -> Result<Forwarded, Refusal> {
-    let mut attempts = Attempts::default();
+    let mut attempts = Attempts::begin(worker, way)?;
     let mut repeatable = request.body.is_none() && request.method.is_idempotent();
     let mut fresh_only = false;
     loop {
-        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
+        let lease = attempts.lease(timer, claim).await?;
         let (connection, reused) =
-            match connection(worker, timer, way, &lease, attempts.is_retry(), fresh_only).await {
+            match connection(&mut attempts, worker, timer, way, &lease, fresh_only).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     attempts.failed(&lease, failure);
@@ -83,9 +83,9 @@ pub(super) async fn forward(
         });
         let answer = answer_within(timer, patience, story, head).await;
         let error = match answer {
-            None => return Err(silent(way, &lease)),
+            None => return Err(silent(&mut attempts, &lease)),
             Some(Ok(head)) => {
-                way.upstream.answered(lease.endpoint(), head.status());
+                attempts.answered(&lease, head.status());
                 // A body that the upstream has answered without asking for it stays here, and nobody
                 // who switched protocols hears the rest of one.
                 let wanted = !story.is_held() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -99,7 +99,7 @@ pub(super) async fn forward(
             return Err(Refusal::new(failure).closing());
         }
         let failure = dialling::blame(&error);
-        report(way, &lease, &error, reused);
+        report(&mut attempts, &lease, &error, reused);
         if !repeatable || failure != Failure::ConnectionLost {
             tracing::warn!(
                 upstream = &*way.upstream.name, endpoint = lease.endpoint().label, %error,
@@ -122,42 +122,42 @@ pub(super) async fn forward(
 }
 
 /// No answer came in time.
-fn silent(way: Way<'_>, lease: &Lease) -> Refusal {
-    way.upstream.failed(lease.endpoint(), Mishap::Silence);
+fn silent(attempts: &mut Attempts<'_>, lease: &Lease) -> Refusal {
+    attempts.met(lease, Mishap::Silence);
     Refusal::new(Failure::ResponseTimeout).because("the upstream did not answer in time").closing()
 }
 
 /// Tells what speaks against an endpoint. A kept connection may end at any time; a fresh one has no
 /// such excuse.
-fn report(way: Way<'_>, lease: &Lease, error: &AnswerError, reused: bool) {
+fn report(attempts: &mut Attempts<'_>, lease: &Lease, error: &AnswerError, reused: bool) {
     let excused = match error {
         AnswerError::RequestBroken => true,
         AnswerError::Ended | AnswerError::Failed(_) => reused,
         AnswerError::Malformed(_) => false,
     };
     if !excused {
-        way.upstream.failed(lease.endpoint(), Mishap::Answer);
+        attempts.met(lease, Mishap::Answer);
     }
 }
 
 /// A connection to the lease's endpoint, and whether it was used before.
 async fn connection(
+    attempts: &mut Attempts<'_>,
     worker: &Worker,
     timer: &LazyTimer,
     way: Way<'_>,
     lease: &Lease,
-    is_retry: bool,
     fresh_only: bool,
 ) -> Result<(Connection, bool), Failure> {
     let counters = way.upstream.counters.at(worker.id);
-    if is_retry || fresh_only {
+    if attempts.is_retry() || fresh_only {
         counters.retries.inc();
     }
     if !fresh_only && let Some(connection) = worker.pool.take(lease.endpoint()) {
         counters.reused.inc();
         return Ok((connection, true));
     }
-    let dialled = dialling::connect(worker, timer, way, lease).await?;
+    let dialled = dialling::connect(attempts, timer, lease).await?;
     Ok((dialled, false))
 }
 

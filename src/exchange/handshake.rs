@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::dialling::{self, Attempts};
+use super::entry;
 use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
 use super::request_body::RequestBody;
@@ -56,16 +57,17 @@ pub(super) async fn open(
     target: &str,
     fields: &OutboundFields,
 ) -> Result<Answer, Refusal> {
+    let mut attempts = Attempts::begin(worker, way)?;
+    entry::pace(timer, way).await?;
     let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
-    let mut attempts = Attempts::default();
     loop {
-        let lease = attempts.lease(way.upstream, claim).map_err(Refusal::new)?;
+        let lease = attempts.lease(timer, claim).await?;
         if attempts.is_retry() {
             way.upstream.counters.at(worker.id).retries.inc();
         }
         let began = Instant::now();
-        let connection = match dialling::connect(worker, timer, way, &lease).await {
+        let connection = match dialling::connect(&mut attempts, timer, &lease).await {
             Ok(connection) => connection,
             Err(failure) => {
                 attempts.failed(&lease, failure);
@@ -74,12 +76,12 @@ pub(super) async fn open(
         };
         match timer.within(patience, ask(connection, head.clone())).await {
             None => {
-                way.upstream.failed(lease.endpoint(), Mishap::Silence);
+                attempts.met(&lease, Mishap::Silence);
                 return Err(Refusal::new(Failure::HandshakeTimeout)
                     .because("the upstream did not answer the upgrade in time"));
             }
             Some(Err(error)) => {
-                way.upstream.failed(lease.endpoint(), Mishap::Answer);
+                attempts.met(&lease, Mishap::Answer);
                 tracing::warn!(
                     upstream = &*way.upstream.name,
                     endpoint = lease.endpoint().label,
@@ -89,7 +91,7 @@ pub(super) async fn open(
                 attempts.failed(&lease, dialling::blame(&error));
             }
             Some(Ok(asked)) => {
-                let answer = asked.judge(way, upgrade, lease)?;
+                let answer = asked.judge(&mut attempts, upgrade, lease)?;
                 if let Answer::Switched { lease, .. } = &answer {
                     lease.endpoint().handshake_took(began.elapsed());
                 }
@@ -114,23 +116,23 @@ async fn ask(connection: Connection, head: Bytes) -> Result<Asked, AnswerError> 
 impl Asked {
     fn judge(
         self,
-        way: Way<'_>,
+        attempts: &mut Attempts<'_>,
         upgrade: &UpgradeRequest,
         lease: Lease,
     ) -> Result<Answer, Refusal> {
         let Self { head, in_flight } = self;
         if head.status() != StatusCode::SWITCHING_PROTOCOLS {
-            way.upstream.answered(lease.endpoint(), head.status());
+            attempts.answered(&lease, head.status());
             let response = Box::new(head.map(|()| in_flight.into_body(false)));
             return Ok(Answer::Declined { response, lease });
         }
         let (head, ()) = head.into_parts();
         upgrade.check(&head.headers).map_err(|what| {
-            way.upstream.failed(lease.endpoint(), Mishap::Upgrade);
+            attempts.met(&lease, Mishap::Upgrade);
             tracing::warn!(endpoint = lease.endpoint().label, "{what}");
             Refusal::new(Failure::BadUpgrade).because(what).closing()
         })?;
-        way.upstream.answered(lease.endpoint(), head.status);
+        attempts.answered(&lease, head.status);
         let (stream, read_ahead) = in_flight.into_stream();
         Ok(Answer::Switched {
             head: Box::new(head),

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -27,17 +28,25 @@ pub(super) struct Refusal {
     pub(super) detail: Option<Cow<'static, str>>,
     /// The connection cannot go on: framing in doubt, or a body that nobody will read.
     pub(super) close: bool,
+    /// It may be worth a new try after so long.
+    pub(super) after: Duration,
 }
 
 impl Refusal {
     /// A refusal without detail that leaves the connection open.
     pub(super) fn new(failure: Failure) -> Self {
-        Self { failure, detail: None, close: false }
+        Self { failure, detail: None, close: false, after: Duration::ZERO }
     }
 
     /// Says more precisely why.
     pub(super) fn because(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says when a new try may be worth it, where the failure's answer says so at all.
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+        self.after = after;
         self
     }
 
@@ -72,10 +81,13 @@ impl Refusal {
             Failure::MethodRefused => {
                 headers.insert(ALLOW, HeaderValue::from_static(METHODS));
             }
-            Failure::Draining | Failure::NoEndpoint => {
-                // Not all at the same second.
-                let seconds = 1 + getrandom::u32().unwrap_or_default() % 5;
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            Failure::Draining
+            | Failure::NoEndpoint
+            | Failure::UpgradeRate
+            | Failure::UpstreamFull
+            | Failure::BreakerOpen => {
+                let random = getrandom::u32().unwrap_or_default();
+                headers.insert(RETRY_AFTER, HeaderValue::from(pause(self.after, random)));
             }
             _ => {}
         }
@@ -124,6 +136,16 @@ impl Refusal {
             }
         }
     }
+}
+
+/// When to come back, in seconds: not before `after`, and not all at the same second; the longer
+/// the wait, the more have it, and the wider they are spread.
+fn pause(after: Duration, random: u32) -> u64 {
+    /// A client that waits longer than a day is one that never comes.
+    const LONGEST: u64 = 86_400;
+    let least = after.as_millis().div_ceil(1000).max(1);
+    let least = u64::try_from(least).unwrap_or(LONGEST).min(LONGEST);
+    least.saturating_add(u64::from(random) % least.max(5))
 }
 
 /// The answer to an OPTIONS request that goes no further.
@@ -223,5 +245,13 @@ mod tests {
         assert_eq!(answer.status(), 426);
         assert_eq!(answer.headers()["sec-websocket-version"], "13");
         assert_eq!(answer.headers()["upgrade"], "websocket");
+    }
+
+    #[test]
+    fn who_shall_come_back_is_told_a_second_between_the_wait_and_twice_that() {
+        let millis = Duration::from_millis;
+        assert_eq!((pause(millis(0), 0), pause(millis(0), 4), pause(millis(0), 5)), (1, 5, 1));
+        assert_eq!((pause(millis(2001), 0), pause(millis(20_000), 19)), (3, 39));
+        assert!(pause(Duration::MAX, u32::MAX) < 2 * 86_400);
     }
 }

@@ -309,7 +309,12 @@ impl Conversation {
                 .await;
         match answer {
             Err(refusal) => {
-                counters.count_upgrade(UpgradeOutcome::Failed);
+                counters.count_upgrade(match refusal.failure {
+                    Failure::UpgradeRate | Failure::UpstreamFull | Failure::BreakerOpen => {
+                        UpgradeOutcome::Refused
+                    }
+                    _ => UpgradeOutcome::Failed,
+                });
                 Err(refusal)
             }
             Ok(Answer::Declined { response, lease }) => {

@@ -11,6 +11,7 @@ use arc_swap::cache::Cache;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::ledger::Ledger;
 use crate::generation::Generation;
 use crate::telemetry::{Metrics, WorkerShard};
 use crate::tunnel::Roster;
@@ -32,6 +33,8 @@ pub struct Worker {
     draining: Cell<bool>,
     bell: Notify,
     pub(super) pool: Pool,
+    /// What it remembers of upstreams that may be spared.
+    pub(super) ledger: Ledger,
     current: RefCell<Current>,
     tunnels_begun: Cell<u64>,
 }
@@ -71,6 +74,7 @@ impl Worker {
             draining: Cell::new(false),
             bell: Notify::new(),
             pool: Pool::default(),
+            ledger: Ledger::default(),
             current: RefCell::new(Current { cache, snapshot }),
             tunnels_begun: Cell::new(0),
         })
@@ -139,7 +143,7 @@ impl Worker {
     /// Closes idle upstream connections that are over their time, and lets go of a plan that is no
     /// longer in force.
     pub fn sweep(&self) {
-        drop(self.generation());
+        self.ledger.keep(&self.generation().upstreams);
         self.pool.sweep(Instant::now());
     }
 

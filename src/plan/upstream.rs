@@ -6,7 +6,7 @@ use crate::config::{self, At, Builtin, Config, Limit, Mistakes};
 
 use super::balance::{self, Balance};
 use super::sticky::{self, Sticky};
-use super::{Endpoint, Health, Key};
+use super::{Endpoint, Gates, Health, Key};
 
 /// A heavier endpoint than all others together is written with their weights divided.
 const HEAVIEST: u16 = 256;
@@ -36,6 +36,8 @@ pub struct Upstream {
     pub keep_alive: KeepAlive,
     /// How its endpoints are judged.
     pub health: Health,
+    /// What keeps its load to what it can bear.
+    pub gates: Gates,
 }
 
 /// Idle connections to endpoints.
@@ -86,6 +88,7 @@ pub(super) fn build_all(config: &Config, mistakes: &mut Mistakes) -> Vec<Upstrea
             endpoints,
             builtin: upstream.builtin,
             health: Health::build(&upstream.health, &at.key("health"), mistakes),
+            gates: Gates::build(upstream, &at, mistakes),
             balance,
             slow_start: match upstream.slow_start {
                 Some(Limit::After(after)) if !after.is_zero() => Some(after),

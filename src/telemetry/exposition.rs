@@ -121,6 +121,8 @@ families! {
         "Requests refused before routing: not HTTP, or a head over its limits.");
     UPGRADES = counter("bowline_upgrades_total", ["route", "outcome"],
         "WebSocket upgrade requests by outcome.");
+    UPSTREAM_BREAKER_OPENS = counter("bowline_upstream_breaker_opens_total", ["upstream"],
+        "How often the breaker of a worker opened.");
     UPSTREAM_CONNECTS = counter("bowline_upstream_connects_total", ["upstream"],
         "Connections opened to an upstream.");
     UPSTREAM_CONNECT_FAILURES = counter("bowline_upstream_connect_failures_total", ["upstream"],
@@ -129,8 +131,12 @@ families! {
         "How long successful dials took, TLS included.");
     UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
         "1 while too few endpoints are up and health is ignored.");
+    UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
+        "Requests that waited because max_connections were under way.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
+    UPSTREAM_RETRIES_REFUSED = counter("bowline_upstream_retries_refused_total", ["upstream"],
+        "Retries that the budget did not allow.");
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
         "Requests that went out on a kept connection.");
     PROCESS_CPU = counter("process_cpu_seconds_total", [], "User and system CPU time.");
@@ -302,7 +308,12 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECTS, &[name], sum(shards, |shard| &shard.connects));
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
+    page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
+    let refused = sum(shards, |shard| &shard.retries_refused);
+    page.add_unless_zero(&UPSTREAM_RETRIES_REFUSED, &[name], refused);
+    let opens = sum(shards, |shard| &shard.breaker_opens);
+    page.add_unless_zero(&UPSTREAM_BREAKER_OPENS, &[name], opens);
     page.spread(&UPSTREAM_CONNECT_SECONDS, &[name], merge(shards, |shard| &shard.connect_seconds));
     for (at, outcome) in CheckOutcome::ALL.iter().enumerate() {
         let count = sum(shards, |shard| &shard.checks[at]);

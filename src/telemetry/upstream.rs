@@ -14,6 +14,12 @@ pub struct UpstreamShard {
     pub reused: Counter,
     /// Attempts after the first, on another endpoint or on a fresh connection.
     pub retries: Counter,
+    /// Retries that the budget did not allow.
+    pub retries_refused: Counter,
+    /// How often this worker's breaker opened.
+    pub breaker_opens: Counter,
+    /// Requests that waited because `max_connections` were under way.
+    pub queued: Counter,
     /// How long successful dials took, TLS to the upstream included.
     pub connect_seconds: Histogram,
     /// Active checks by outcome, indexed as [`CheckOutcome::ALL`].
@@ -38,6 +44,9 @@ impl Default for UpstreamShard {
             connect_failures: Counter::default(),
             reused: Counter::default(),
             retries: Counter::default(),
+            retries_refused: Counter::default(),
+            breaker_opens: Counter::default(),
+            queued: Counter::default(),
             connect_seconds: Histogram::new(&LATENCY),
             checks: Default::default(),
             check_seconds: Histogram::new(&LATENCY),

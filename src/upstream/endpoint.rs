@@ -1,10 +1,12 @@
 //! One live endpoint: what to dial, and how much it carries now across all workers and plans.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::gate::House;
 use super::health::{Look, Standing};
 use crate::plan::Target;
 
@@ -14,6 +16,9 @@ const SHARE_OF_NEW: u64 = 8;
 
 /// Stands for an endpoint that has been there for ever.
 const FOR_EVER: u64 = u64::MAX;
+
+/// One tunnel in what an endpoint carries.
+const TUNNEL: u64 = 1 << 32;
 
 /// An endpoint and its counts. Its leases keep it alive after a plan has dropped it.
 #[derive(Debug)]
@@ -26,8 +31,11 @@ pub struct Endpoint {
     pub label: String,
     /// What to dial.
     pub target: Target,
-    pub(super) tunnels: AtomicUsize,
-    pub(super) requests: AtomicUsize,
+    /// Who waits until one of its leases ends, or of another endpoint of its upstream.
+    pub(super) house: Arc<House>,
+    /// Tunnels in the upper half, requests in the lower one: one number, so that both together are
+    /// bounded in one step.
+    carries: AtomicU64,
     /// Whether it gets requests.
     pub(super) standing: Standing,
     /// Nanoseconds, 0 until the first one.
@@ -44,13 +52,42 @@ impl Endpoint {
             upstream,
             label,
             target,
-            tunnels: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
+            house: Arc::default(),
+            carries: AtomicU64::new(0),
             standing: Standing::default(),
             handshake: AtomicU64::new(0),
             made: Instant::now(),
             up_since: AtomicU64::new(FOR_EVER),
         }
+    }
+
+    /// The same in `house`.
+    pub(super) fn of(self, house: Arc<House>) -> Self {
+        Self { house, ..self }
+    }
+
+    /// Counts a request, unless it carries `most` requests and tunnels already.
+    pub(super) fn begin(&self, most: Option<u32>) -> bool {
+        let Some(most) = most else {
+            self.carries.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
+        let more = |now: u64| (both(now) < most as usize).then(|| now.saturating_add(1));
+        // See `House::freed`.
+        self.carries.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    /// A request became a tunnel.
+    pub(super) fn switch(&self) {
+        self.carries.fetch_add(TUNNEL - 1, Ordering::Relaxed);
+    }
+
+    /// A request has ended, or a tunnel, and who waits for that may go on.
+    pub(super) fn end(&self, tunnel: bool) {
+        let one = if tunnel { TUNNEL } else { 1 };
+        let before = self.carries.fetch_sub(one, Ordering::SeqCst);
+        debug_assert!(before >= one, "a lease released twice");
+        self.house.freed();
     }
 
     /// Begins its slow start: it appears beside others, or recovers.
@@ -86,12 +123,12 @@ impl Endpoint {
 
     /// Live tunnels.
     pub fn tunnels(&self) -> usize {
-        self.tunnels.load(Ordering::Relaxed)
+        tunnels(self.carries.load(Ordering::Relaxed))
     }
 
     /// Requests in flight, handshakes among them.
     pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+        requests(self.carries.load(Ordering::Relaxed))
     }
 
     /// Whether it is neither down nor ejected.
@@ -124,8 +161,21 @@ impl Endpoint {
 
     /// What balancing looks at.
     pub fn load(&self) -> usize {
-        self.tunnels().saturating_add(self.requests())
+        both(self.carries.load(Ordering::Relaxed))
     }
+}
+
+fn tunnels(carries: u64) -> usize {
+    // At most 32 bits are left.
+    (carries >> 32) as usize
+}
+
+fn requests(carries: u64) -> usize {
+    (carries & (TUNNEL - 1)) as usize
+}
+
+fn both(carries: u64) -> usize {
+    tunnels(carries).saturating_add(requests(carries))
 }
 
 #[cfg(test)]

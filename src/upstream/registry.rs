@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Endpoint;
+use super::gate::{House, Upgrades};
 use super::sessions::Sessions;
 use crate::plan;
 use crate::telemetry::EndpointGauge;
@@ -20,6 +21,8 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
+    upgrades: HashMap<String, Weak<Upgrades>>,
+    houses: HashMap<String, Weak<House>>,
     next_id: usize,
     numbers: HashMap<String, u32>,
 }
@@ -51,6 +54,29 @@ impl Registry {
             .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
         let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
         live.collect()
+    }
+
+    /// Who is counted and who waits at `upstream`.
+    pub(super) fn house(&self, upstream: &str) -> Arc<House> {
+        self.lock().house(upstream)
+    }
+
+    /// The pace of the upgrades of `upstream`, from where it stands.
+    pub(super) fn upgrades(
+        &self,
+        upstream: &str,
+        terms: Option<plan::UpgradeTerms>,
+    ) -> Option<Arc<Upgrades>> {
+        let mut known = self.lock();
+        known.upgrades.retain(|_, upgrades| upgrades.strong_count() > 0);
+        let terms = terms?;
+        let before = known.upgrades.get(upstream).and_then(Weak::upgrade);
+        if let Some(before) = before.as_ref().filter(|before| *before.terms() == terms) {
+            return Some(Arc::clone(before));
+        }
+        let upgrades = Arc::new(Upgrades::new(terms, before.as_deref()));
+        known.upgrades.insert(upstream.to_owned(), Arc::downgrade(&upgrades));
+        Some(upgrades)
     }
 
     /// The sessions that upstreams gave out.
@@ -94,6 +120,16 @@ impl Registry {
 }
 
 impl Known {
+    fn house(&mut self, upstream: &str) -> Arc<House> {
+        if let Some(house) = self.houses.get(upstream).and_then(Weak::upgrade) {
+            return house;
+        }
+        self.houses.retain(|_, house| house.strong_count() > 0);
+        let house = Arc::new(House::default());
+        self.houses.insert(upstream.to_owned(), Arc::downgrade(&house));
+        house
+    }
+
     fn endpoint(
         &mut self,
         upstream: &str,
@@ -107,7 +143,9 @@ impl Known {
         let id = self.next_id;
         self.next_id = id.saturating_add(1);
         let (upstream, label) = key.clone();
-        let endpoint = Arc::new(Endpoint::new(id, upstream, label, plan.target.clone()));
+        let house = self.house(&upstream);
+        let endpoint = Endpoint::new(id, upstream, label, plan.target.clone()).of(house);
+        let endpoint = Arc::new(endpoint);
         if slow_start {
             endpoint.begin_slow_start();
         }
@@ -129,9 +167,14 @@ mod tests {
 
     use super::*;
     use crate::upstream::Lease;
+    use crate::upstream::gate::Seat;
 
     fn planned(written: &str) -> plan::Endpoint {
         plan::Endpoint::parse(written).unwrap()
+    }
+
+    fn request(endpoint: &Arc<Endpoint>) -> Lease {
+        Lease::request(endpoint, None, &mut Seat::default()).unwrap()
     }
 
     impl Registry {
@@ -159,7 +202,7 @@ mod tests {
     fn the_same_address_in_a_later_plan_is_the_same_endpoint() {
         let registry = Registry::default();
         let first = registry.endpoint("chat", &planned("10.0.0.1:9001"));
-        let lease = Lease::request(Arc::clone(&first)).into_tunnel();
+        let lease = request(&first).into_tunnel();
         // Another spelling of the same place.
         let later = registry.endpoint("chat", &planned("http://10.0.0.1:9001/"));
         assert!(Arc::ptr_eq(&first, &later));
@@ -172,7 +215,7 @@ mod tests {
     fn a_lease_keeps_an_endpoint_that_no_plan_names_any_more() {
         let registry = Registry::default();
         let gone = registry.endpoint("chat", &planned("10.0.0.1:9001"));
-        let (id, lease) = (gone.id, Lease::request(Arc::clone(&gone)).into_tunnel());
+        let (id, lease) = (gone.id, request(&gone).into_tunnel());
         drop(gone);
         let other = registry.endpoint("chat", &planned("10.0.0.2:9001"));
         assert_ne!(other.id, id);
@@ -200,8 +243,28 @@ mod tests {
         let registry = Registry::default();
         let chat = registry.endpoint("chat", &planned("10.0.0.1:80"));
         let web = registry.endpoint("web", &planned("10.0.0.1:80"));
-        let _lease = Lease::request(Arc::clone(&chat));
+        let _lease = request(&chat);
         assert_ne!(chat.id, web.id);
         assert_eq!((chat.load(), web.load()), (1, 0));
+    }
+
+    #[test]
+    fn a_pace_and_a_house_outlive_the_plan_that_began_them() {
+        let registry = Registry::default();
+        let rate = std::num::NonZeroU32::new(10).unwrap();
+        let wait = std::time::Duration::ZERO;
+        let terms = plan::UpgradeTerms { rate, burst: 1, wait };
+        let first = registry.upgrades("chat", Some(terms)).unwrap();
+        assert!(first.reserve().is_ok());
+        let same = registry.upgrades("chat", Some(terms)).unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        let other = plan::UpgradeTerms { burst: 2, ..terms };
+        let other = registry.upgrades("chat", Some(other)).unwrap();
+        assert!(other.reserve().is_ok() && other.reserve().is_err(), "one of two was taken");
+        assert!(registry.upgrades("web", Some(terms)).unwrap().reserve().is_ok());
+        assert!(registry.upgrades("chat", None).is_none());
+        let endpoint = registry.endpoint("chat", &planned("10.0.0.1:1"));
+        assert!(Arc::ptr_eq(&endpoint.house, &registry.house("chat")));
+        assert!(!Arc::ptr_eq(&endpoint.house, &registry.house("web")));
     }
 }

@@ -53,9 +53,14 @@ pub fn is_local(error: &io::Error) -> bool {
 }
 
 impl Upstream {
+    /// Whether an answer with this status is a failure of the server.
+    pub fn is_failure(&self, status: StatusCode) -> bool {
+        self.ward.plan.passive.status.contains(status)
+    }
+
     /// `endpoint` has answered, a 101 among the answers.
     pub fn answered(&self, endpoint: &Endpoint, status: StatusCode) {
-        if self.ward.plan.passive.status.contains(status) {
+        if self.is_failure(status) {
             return self.failed(endpoint, Mishap::Status(status));
         }
         let failures = &endpoint.standing.failures;
@@ -171,7 +176,7 @@ mod tests {
         let leases = upstream
             .endpoints
             .iter()
-            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]));
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]).ok());
         let mut ports: Vec<u16> = leases
             .map(|lease| lease.endpoint().label.rsplit(':').next().unwrap().parse().unwrap())
             .collect();
@@ -257,7 +262,7 @@ mod tests {
         for endpoint in &upstream.endpoints {
             endpoint.standing.set_down(true);
         }
-        assert!(upstream.lease(&crate::upstream::Claim::default(), &[]).is_none());
+        assert!(upstream.lease(&crate::upstream::Claim::default(), &[]).is_err());
         upstream.endpoints[0].standing.set_down(false);
         assert_eq!(round(&upstream), [1]);
     }
@@ -288,7 +293,7 @@ mod tests {
             (0..times).for_each(|_| upstream.tunnel_ended(endpoint, lost, lasted));
         };
         let leases: Vec<_> = (0..40)
-            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]))
+            .filter_map(|_| upstream.lease(&crate::upstream::Claim::default(), &[]).ok())
             .collect();
         let mut tunnels: Vec<_> = leases.into_iter().map(|one| one.into_tunnel()).collect();
         assert_eq!(endpoint.tunnels(), 20);
