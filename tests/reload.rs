@@ -29,9 +29,12 @@ fn yaml(listeners: &[SocketAddr], upstream: SocketAddr, extra: &str) -> String {
     )
 }
 
-/// A port that is free now, so that a listener has the same address in every version of a file.
+/// A port that is free, so that a listener has the same address in every version of a file. On an
+/// address of this process's own: nobody else takes the port meanwhile.
 fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let id = std::process::id();
+    let own = std::net::Ipv4Addr::new(127, 1 + (id >> 8) as u8 % 254, id as u8, 1);
+    std::net::TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Opens a tunnel: its client's end and its upstream's.

@@ -65,9 +65,15 @@ impl Process {
 
     /// Its admin listener.
     pub fn admin(&self) -> SocketAddr {
-        let logged = self.logged();
-        let told = logged.lines().find_map(|line| line.split("/readyz address=").nth(1));
-        told.expect("no admin listener").split_whitespace().next().unwrap().parse().unwrap()
+        let mut address = None;
+        // Told right behind the listeners.
+        wait_for("the admin listener", || {
+            let logged = self.logged();
+            let told = logged.split_once("/readyz address=").and_then(|(_, rest)| rest.split_once('\n'));
+            address = told.and_then(|(line, _)| line.split_whitespace().next()?.parse().ok());
+            address.is_some()
+        });
+        address.unwrap()
     }
 
     /// The value of a metric's series, 0 when there is none.
