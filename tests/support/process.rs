@@ -69,7 +69,8 @@ impl Process {
         // Told right behind the listeners.
         wait_for("the admin listener", || {
             let logged = self.logged();
-            let told = logged.split_once("/readyz address=").and_then(|(_, rest)| rest.split_once('\n'));
+            let told =
+                logged.split_once("/readyz address=").and_then(|(_, rest)| rest.split_once('\n'));
             address = told.and_then(|(line, _)| line.split_whitespace().next()?.parse().ok());
             address.is_some()
         });
