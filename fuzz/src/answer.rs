@@ -10,6 +10,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
+use crate::pieces::pieces;
+
 /// Reads `data` as an answer.
 pub fn check(data: &[u8]) {
     content(data);
@@ -180,16 +182,6 @@ impl Body {
         };
         Self { content, trailers, end, rest }
     }
-}
-
-/// Reads of one byte up to 32, each as long as its first byte says.
-fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let length = 1 + usize::from(data.first()? % 32);
-        let (piece, rest) = data.split_at(length.min(data.len()));
-        data = rest;
-        Some(piece)
-    })
 }
 
 /// Whoever gets this head reads one framing in it.

@@ -8,6 +8,8 @@ use bowline::tunnel::fuzzing::{Frames, Seen};
 use bowline::tunnel::{Extensions, Rules};
 use tungstenite::protocol::frame::FrameHeader;
 
+use crate::pieces::pieces;
+
 /// The first three bytes: who sends, what is looked at, what was agreed on, the largest frame and
 /// the largest message. What follows is the peer's.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +51,6 @@ pub fn told(data: &[u8]) -> Option<(Vec<Seen>, Offence)> {
 /// Pongs that a tunnel would keep for itself.
 fn is_ours(payload: &[u8]) -> bool {
     payload.starts_with(b"!")
-}
-
-/// Reads of one byte up to 32, each as long as its first byte says.
-fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let length = 1 + usize::from(data.first()? % 32);
-        let (piece, rest) = data.split_at(length.min(data.len()));
-        data = rest;
-        Some(piece)
-    })
 }
 
 impl Terms {
