@@ -192,7 +192,9 @@ fn a_full_house_is_a_503_that_names_its_limit_until_somebody_leaves() {
         is_refused(&mut third, limit);
         assert_eq!(failures(&bowline, "upstream_full"), 2.0);
         drop(first);
-        bowline.wait_metric("bowline_tunnels{route=\"r\"}", 1.0);
+        let carried =
+            format!("bowline_endpoint_tunnels{{upstream=\"up\",endpoint=\"{}\"}}", one.address);
+        bowline.wait_metric(&carried, 0.0);
         third.send(handshake("/ws", ""));
         let mut server = whoever(&[&one, &two]);
         server.head();

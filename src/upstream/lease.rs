@@ -48,10 +48,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.endpoint.end(self.tunnel);
+        // The endpoint's count last: who sees it fall finds the seat free as well.
         if self.seated {
             self.endpoint.house.leave();
         }
+        self.endpoint.end(self.tunnel);
     }
 }
 
