@@ -65,5 +65,5 @@ pub use switch::{Count, Switch};
 pub use time::{Limit, Time};
 pub use timeouts::Timeouts;
 pub use tls::{Certificate, HostMismatch, Tls};
-pub use upstream::{Builtin, KeepAlive, Upstream};
+pub use upstream::{Builtin, KeepAlive, ProxyVersion, Upstream};
 pub use websocket::{Frames, Heartbeat, OverRate, Rate, WebSocket};

@@ -8,6 +8,7 @@ mod drain;
 mod endpoint;
 mod gates;
 mod health;
+mod leaving;
 mod listener;
 mod networks;
 mod origins;
@@ -42,6 +43,7 @@ pub use self::routes::{Facts, Routes};
 pub use self::sticky::{Cookie, Sticky};
 pub use self::upstream::{KeepAlive, Upstream};
 pub use self::websocket::{Pulse, Rate, WebSocket};
+pub use crate::proxy_protocol::Version as ProxyVersion;
 
 /// One whole, checked configuration. Requests hold the one they began with.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Plan {
     pub upstreams: Vec<Upstream>,
     /// The admin listener, if any.
     pub admin: Option<SocketAddr>,
+    /// Whether some upstream is told which address a client reached.
+    pub tells_destinations: bool,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
@@ -98,6 +102,7 @@ impl Plan {
                 &root.key("trusted_proxies"),
                 mistakes,
             ),
+            tells_destinations: upstreams.iter().any(|one| one.proxy_protocol.is_some()),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,

@@ -20,6 +20,7 @@ mod open_packet;
 mod pool;
 mod registry;
 mod sessions;
+mod socket;
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -27,19 +28,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
 use self::affinity::Affinity;
 use self::balance::{Balancer, Draw, Policy, Snapshot, WARM};
-use crate::plan::{self, Bounds, Facts, KeepAlive, QueueTerms, Sparing};
+use crate::plan::{self, Bounds, Facts, KeepAlive, ProxyVersion, QueueTerms, Sparing};
+use crate::proxy_protocol::{self, Ends};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
+use self::dial::Departure;
 use self::gate::{House, Seat, Upgrades};
 use self::health::{Glance, Ward};
 
 pub use self::affinity::{Asker, Claim};
-pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
+pub use self::dial::KEEP_ALIVE;
 pub use self::endpoint::Endpoint;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -49,6 +53,7 @@ pub use self::lease::Lease;
 pub use self::open_packet::Overhearing;
 pub use self::pool::Pool;
 pub use self::registry::Registry;
+pub use self::socket::Socket;
 
 /// A plan's upstream with its live endpoints and counters.
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// How idle connections to it are kept.
     pub keep_alive: KeepAlive,
+    /// How its servers are told who the client is, before anything else; `None` for not at all.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<UpstreamShard>>,
     /// How fast it takes new WebSockets; `None` for as fast as they come.
@@ -71,6 +78,7 @@ pub struct Upstream {
     pub sparing: Option<Sparing>,
     /// Who is counted and waits.
     pub house: Arc<House>,
+    departure: Departure,
     endpoints: Vec<Arc<Endpoint>>,
     ward: Ward,
     balancer: Balancer,
@@ -88,6 +96,7 @@ impl Upstream {
         Self {
             name: Arc::from(plan.name.as_str()),
             keep_alive: plan.keep_alive,
+            proxy_protocol: plan.proxy_protocol,
             counters: metrics.upstream(&plan.name),
             upgrades: registry.upgrades(&plan.name, plan.gates.upgrades),
             bounds: plan.gates.bounds,
@@ -95,6 +104,7 @@ impl Upstream {
             attempts: plan.gates.attempts,
             sparing: plan.gates.sparing,
             house: registry.house(&plan.name),
+            departure: Departure::new(&plan.source_addresses),
             ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),
@@ -112,6 +122,12 @@ impl Upstream {
             None => Claim::default(),
             Some(affinity) => affinity.read(facts, asker(), &self.name, &self.endpoints),
         }
+    }
+
+    /// What is to go out first on a connection for the client at one of `ends`, or for nobody's; `None`
+    /// where servers want no such thing.
+    pub(crate) fn preface(&self, ends: impl FnOnce() -> Option<Ends>) -> Option<Bytes> {
+        self.proxy_protocol.map(|version| proxy_protocol::write(version, ends()).into())
     }
 
     /// The ids of its endpoints.

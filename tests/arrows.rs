@@ -8,21 +8,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     // What is written, and nothing else.
     ("config", &[]),
-    ("plan", &["config", "fields", "origin"]),
+    ("plan", &["config", "fields", "origin", "proxy_protocol"]),
     // Facts without a home in one stage.
     ("error", &[]),
     ("fields", &[]),
+    ("jitter", &[]),
     ("origin", &[]),
+    ("proxy_protocol", &[]),
     ("websocket", &[]),
     ("drain", &[]),
     // Two streams: no config, no route, no HTTP.
     ("tunnel", &[]),
     // Counts and tells what others hand to it; asks nobody.
     ("telemetry", &["error", "tunnel"]),
-    ("upstream", &["config", "fields", "plan", "telemetry", "websocket"]),
+    (
+        "upstream",
+        &["config", "fields", "jitter", "plan", "proxy_protocol", "telemetry", "websocket"],
+    ),
     // Decisions on what a request says, by what is planned.
     ("guard", &["fields", "origin", "plan"]),
     ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
@@ -34,7 +39,9 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "fields",
             "generation",
             "guard",
+            "jitter",
             "plan",
+            "proxy_protocol",
             "telemetry",
             "tunnel",
             "upstream",
@@ -45,7 +52,17 @@ const ARROWS: [(&str, &[&str]); 20] = [
     // places of certificate mistakes.
     (
         "accept",
-        &["config", "drain", "exchange", "generation", "plan", "telemetry", "tunnel", "upstream"],
+        &[
+            "config",
+            "drain",
+            "exchange",
+            "generation",
+            "plan",
+            "proxy_protocol",
+            "telemetry",
+            "tunnel",
+            "upstream",
+        ],
     ),
     ("admin", &["telemetry"]),
     // Sees everything that a plan decides on.

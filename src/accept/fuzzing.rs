@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::proxy_protocol::header;
+use crate::proxy_protocol;
 
 /// A header of the PROXY protocol that came whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Introduction {
 /// # Errors
 /// Why they are none.
 pub fn introduction(bytes: &[u8]) -> Result<Option<Introduction>, String> {
-    let parsed = header::parse(bytes).map_err(|fault| fault.to_string())?;
+    let parsed = proxy_protocol::parse(bytes).map_err(|fault| fault.to_string())?;
     Ok(parsed.map(|(header, length)| Introduction {
         source: header.source,
         tls: header.tls,

@@ -311,6 +311,7 @@ impl WorkerThread {
         let Settings { plan, tls } = &**settings;
         let arrival = Arrival {
             peer,
+            reached: self.reached(&stream, plan),
             tls: tls.is_some(),
             scheme_unknown: false,
             access: plan.access.clone(),
@@ -348,6 +349,13 @@ impl WorkerThread {
         };
         tokio::task::spawn_local(task);
     }
+
+    /// What a client reached. The kernel is asked only where an upstream is to hear it.
+    fn reached(&self, stream: &TcpStream, plan: &Listener) -> SocketAddr {
+        let asked = self.worker.generation().plan.tells_destinations;
+        let told = asked.then(|| stream.local_addr().ok()).flatten();
+        told.unwrap_or(plan.address)
+    }
 }
 
 /// Takes the PROXY header off a connection and lets the client that it names arrive; `None` when the
@@ -362,9 +370,10 @@ async fn introduced(
     match proxy_protocol::take(&mut stream, arrival.peer, from, plan.header_timeout).await {
         Ok(header) => {
             let peer = header.source.unwrap_or(arrival.peer);
+            let reached = header.destination.unwrap_or(arrival.reached);
             let tls = arrival.tls || header.tls == Some(true);
             let scheme_unknown = !arrival.tls && header.tls.is_none() && header.source.is_some();
-            Some((stream, Arrival { peer, tls, scheme_unknown, ..arrival }))
+            Some((stream, Arrival { peer, reached, tls, scheme_unknown, ..arrival }))
         }
         // A health check that only connects is everyday.
         Err(refused @ proxy_protocol::Refused::Silent) => {

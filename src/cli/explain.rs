@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
 use crate::exchange::{Preview, Verdict, Visitor, preview};
-use crate::plan::{Endpoint, Listener, Plan, Route};
+use crate::plan::{Endpoint, Listener, Plan, ProxyVersion, Route};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     let plan = load::plan(&args.file)?;
@@ -143,6 +143,13 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
             }
         };
         line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+        if !upstream.source_addresses.is_empty() {
+            let sources: Vec<_> = upstream.source_addresses.iter().map(IpAddr::to_string).collect();
+            line(text, "from", format_args!("{}", sources.join(", ")));
+        }
+        if let Some(version) = upstream.proxy_protocol {
+            line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
+        }
         if let Some(sticky) = &upstream.sticky {
             line(text, "sticky", format_args!("{sticky}"));
         }
@@ -175,6 +182,13 @@ fn endpoint(one: &Endpoint) -> String {
     let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
     let backup = if one.backup { " backup" } else { "" };
     format!("{}{weight}{backup}", one.label)
+}
+
+fn proxy_protocol(version: ProxyVersion) -> &'static str {
+    match version {
+        ProxyVersion::V1 => "v1",
+        ProxyVersion::V2 => "v2",
+    }
 }
 
 fn kind(websocket: bool) -> &'static str {

@@ -13,7 +13,8 @@ use super::{Count, Switch};
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of endpoint settings")]
 pub struct Endpoint {
-    /// Where it listens: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`. Required.
+    /// Where it listens: `10.0.0.1:9001`, `chat.internal:9001`, `http://chat.internal:9001` or
+    /// `unix:/run/chat.sock`. Required.
     pub address: Option<String>,
     /// How much it takes beside the others: one of weight 3 takes three times as much as one of
     /// weight 1. From 1 to 256. Default: `1`.

@@ -43,6 +43,9 @@ pub trait ClientStream: Stream + 'static {
 pub struct Arrival {
     /// The other end.
     pub peer: SocketAddr,
+    /// What it was to reach: its own address here, or the one that a PROXY header tells. The listener's, where
+    /// nobody wanted to know when it came.
+    pub reached: SocketAddr,
     /// Whether it is TLS.
     pub tls: bool,
     /// A proxy may have ended TLS before, and nobody has said whether it did.
@@ -66,7 +69,7 @@ pub async fn serve<S: ClientStream>(
     admission: Box<dyn Any>,
 ) -> Option<Carriage> {
     let conversation = Rc::new(Conversation {
-        sender: Sender::new(arrival.peer, arrival.tls, arrival.scheme_unknown),
+        sender: Sender::new(arrival.peer, arrival.reached, arrival.tls, arrival.scheme_unknown),
         access: arrival.access,
         limits: arrival.limits,
         server_name: arrival.server_name,

@@ -13,6 +13,7 @@ use super::provenance::{Walk, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PRO
 use crate::config;
 use crate::guard::origin::{Asked, Scheme};
 use crate::plan::{Networks, Plan};
+use crate::proxy_protocol::Ends;
 
 /// The sender of a connection's requests; made once a connection.
 #[derive(Debug)]
@@ -23,15 +24,34 @@ pub(super) struct Sender {
     pub(super) tls: bool,
     /// Whether a proxy in front may have ended TLS, and did not say so.
     scheme_unknown: bool,
+    /// What the client reached.
+    reached: SocketAddr,
     /// Its address as a field's value.
     address: HeaderValue,
 }
 
 impl Sender {
-    /// Notes a connection's other end.
-    pub(super) fn new(peer: SocketAddr, tls: bool, scheme_unknown: bool) -> Self {
+    /// Notes a connection's two ends.
+    pub(super) fn new(
+        peer: SocketAddr,
+        reached: SocketAddr,
+        tls: bool,
+        scheme_unknown: bool,
+    ) -> Self {
         let ip = peer.ip().to_canonical();
-        Self { peer: SocketAddr::new(ip, peer.port()), tls, scheme_unknown, address: value(ip) }
+        let peer = SocketAddr::new(ip, peer.port());
+        Self { peer, tls, scheme_unknown, reached, address: value(ip) }
+    }
+
+    /// Both ends of the client's own connection. Behind trusted proxies its port is unknown, and where it
+    /// arrived as well: the outermost thing that is known is what it reached here.
+    pub(super) fn ends(&self, headers: &HeaderMap, trusted: &Networks) -> Ends {
+        let source = if trusted.contains(self.peer.ip()) {
+            SocketAddr::new(self.client(headers, trusted), 0)
+        } else {
+            self.peer
+        };
+        Ends { source, destination: self.reached }
     }
 
     /// The client's address: the peer's, or what trusted proxies say.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,7 +20,7 @@ use super::forward;
 use super::forwarded::{self, Sender};
 use super::front::Turn;
 use super::guarded::Guarded;
-use super::handshake::{self, Answer};
+use super::handshake::{self, Answer, Question};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
 use super::outbound_fields::OutboundFields;
@@ -242,6 +243,12 @@ impl Conversation {
         })
     }
 
+    /// What tells the upstream who asks, where that is not told by fields alone.
+    fn preface(&self, generation: &Snapshot, way: Way<'_>, parts: &Parts) -> Option<Bytes> {
+        let trusted = &generation.plan.trusted;
+        way.upstream.preface(|| Some(self.sender.ends(&parts.headers, trusted)))
+    }
+
     async fn forward(
         &self,
         generation: &Snapshot,
@@ -257,6 +264,7 @@ impl Conversation {
                 .closing());
         }
         let claim = self.claim(generation, way, &checked);
+        let preface = self.preface(generation, way, &checked.parts);
         let (mut fields, trailers) = self.rewrite(generation, &mut checked);
         let Checked { parts, body, judged: Judged { head, options, .. } } = checked;
         if trailers {
@@ -268,7 +276,7 @@ impl Conversation {
         if head.expects_continue {
             body.await_continue();
         }
-        let request = forward::outbound(&parts, &fields, length, body);
+        let request = forward::outbound(&parts, &fields, length, body, preface);
         let forwarded =
             forward::forward(&self.worker, &self.timer, way, &claim, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint().label.clone()));
@@ -299,14 +307,15 @@ impl Conversation {
         }
         let claim = self.claim(generation, way, &checked);
         let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
+        let preface = self.preface(generation, way, &checked.parts);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
         UpgradeRequest::ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
-        let answer =
-            handshake::open(&self.worker, &self.timer, way, &claim, &upgrade, &target, &fields)
-                .await;
+        let question =
+            Question { upgrade: &upgrade, target: &target, fields: &fields, preface };
+        let answer = handshake::open(&self.worker, &self.timer, way, &claim, question).await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(match refusal.failure {
@@ -327,7 +336,7 @@ impl Conversation {
                 counters.count_upgrade(UpgradeOutcome::Refused);
                 Err(Refusal::new(Failure::Draining).because("shutting down").closing())
             }
-            Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
+            Ok(Answer::Switched { head, socket, read_ahead, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Accepted);
                 counters.handshake_seconds.observe(account.began.elapsed());
                 let mut response = switched(&upgrade, *head, way);
@@ -336,7 +345,7 @@ impl Conversation {
                     self,
                     way,
                     client,
-                    stream,
+                    socket,
                     read_ahead.into(),
                     lease,
                     account,
@@ -390,7 +399,7 @@ fn switched(
     head: http::response::Parts,
     way: Way<'_>,
 ) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::own(bytes::Bytes::new()));
+    let mut response = Response::new(ResponseBody::own(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     *headers = head.headers;

@@ -1,12 +1,15 @@
 //! A named set of endpoints.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::{self, At, Builtin, Config, Limit, Mistakes};
 
 use super::balance::{self, Balance};
+use super::leaving;
 use super::sticky::{self, Sticky};
-use super::{Endpoint, Gates, Health, Key};
+use super::{Endpoint, Gates, Health, Key, ProxyVersion};
 
 /// A heavier endpoint than all others together is written with their weights divided.
 const HEAVIEST: u16 = 256;
@@ -34,6 +37,10 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// How idle connections are kept.
     pub keep_alive: KeepAlive,
+    /// Addresses of this machine that its connections come from, in turn; none for what the kernel chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// How its servers are told who the client is, before anything else; `None` for not at all.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How its endpoints are judged.
     pub health: Health,
     /// What keeps its load to what it can bear.
@@ -47,6 +54,10 @@ pub struct KeepAlive {
     pub idle: Duration,
     /// Idle connections kept per worker and endpoint; 0 keeps none.
     pub max: usize,
+    /// None is used again once so old, or up to a tenth younger; `None` for any age.
+    pub max_age: Option<Duration>,
+    /// None is used again after so many requests; `None` for any number.
+    pub max_requests: Option<NonZeroU32>,
 }
 
 pub(super) fn build_all(config: &Config, mistakes: &mut Mistakes) -> Vec<Upstream> {
@@ -95,10 +106,9 @@ pub(super) fn build_all(config: &Config, mistakes: &mut Mistakes) -> Vec<Upstrea
                 _ => None,
             },
             sticky,
-            keep_alive: KeepAlive {
-                idle: upstream.keep_alive.idle.map_or(Duration::from_secs(60), |time| time.0),
-                max: upstream.keep_alive.max.map_or(64, |count| count.0 as usize),
-            },
+            source_addresses: leaving::sources(upstream, &at, mistakes),
+            proxy_protocol: leaving::proxy_protocol(upstream, &at, mistakes),
+            keep_alive: leaving::keep_alive(&upstream.keep_alive, &at.key("keep_alive"), mistakes),
         });
     }
     upstreams

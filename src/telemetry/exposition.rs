@@ -129,6 +129,8 @@ families! {
         "Dials of an upstream that failed.");
     UPSTREAM_CONNECT_SECONDS = histogram("bowline_upstream_connect_seconds", ["upstream"],
         "How long successful dials took, TLS included.");
+    UPSTREAM_NO_PORT = counter("bowline_upstream_no_port_total", ["upstream"],
+        "Dials that found no free port to come from, each source address by itself.");
     UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
         "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
@@ -139,6 +141,8 @@ families! {
         "Retries that the budget did not allow.");
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
         "Requests that went out on a kept connection.");
+    UPSTREAM_SOURCE_MISSING = counter("bowline_upstream_source_missing_total", ["upstream"],
+        "Dials from a source address that this machine does not have.");
     PROCESS_CPU = counter("process_cpu_seconds_total", [], "User and system CPU time.");
     PROCESS_FDS = gauge("process_open_fds", [], "Descriptors in use.");
     PROCESS_RSS = gauge("process_resident_memory_bytes", [], "Resident memory.");
@@ -307,6 +311,9 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
 fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECTS, &[name], sum(shards, |shard| &shard.connects));
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
+    page.add_unless_zero(&UPSTREAM_NO_PORT, &[name], sum(shards, |shard| &shard.no_port));
+    let missing = sum(shards, |shard| &shard.source_missing);
+    page.add_unless_zero(&UPSTREAM_SOURCE_MISSING, &[name], missing);
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));

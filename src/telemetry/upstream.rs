@@ -10,6 +10,10 @@ pub struct UpstreamShard {
     pub connects: Counter,
     /// Dials that failed, each attempt by itself.
     pub connect_failures: Counter,
+    /// Dials that found no free port, each source address by itself.
+    pub no_port: Counter,
+    /// Dials from a source address that this machine does not have.
+    pub source_missing: Counter,
     /// Requests that went out on a kept connection.
     pub reused: Counter,
     /// Attempts after the first, on another endpoint or on a fresh connection.
@@ -42,6 +46,8 @@ impl Default for UpstreamShard {
         Self {
             connects: Counter::default(),
             connect_failures: Counter::default(),
+            no_port: Counter::default(),
+            source_missing: Counter::default(),
             reused: Counter::default(),
             retries: Counter::default(),
             retries_refused: Counter::default(),

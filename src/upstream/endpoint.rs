@@ -27,7 +27,7 @@ pub struct Endpoint {
     pub id: usize,
     /// The name of its upstream, for logs.
     pub upstream: String,
-    /// `host:port`, for logs and metrics.
+    /// `host:port` or `unix:/path`, for logs and metrics.
     pub label: String,
     /// What to dial.
     pub target: Target,
@@ -129,6 +129,15 @@ impl Endpoint {
     /// Requests in flight, handshakes among them.
     pub fn requests(&self) -> usize {
         requests(self.carries.load(Ordering::Relaxed))
+    }
+
+    /// Its own name as a Host: a path is none.
+    pub fn host(&self) -> &str {
+        match &self.target {
+            // Letters, digits, dots and colons.
+            Target::Address(_) | Target::Name { .. } => &self.label,
+            Target::Unix(_) => "localhost",
+        }
     }
 
     /// Whether it is neither down nor ejected.

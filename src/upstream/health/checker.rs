@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::super::{Endpoint, Upstream};
 use super::probe::{self, Fault};
 use super::streak::Streak;
+use crate::jitter::part_of;
 use crate::plan::ActiveCheck;
 use crate::telemetry::CheckOutcome;
 
@@ -60,11 +61,12 @@ impl Checkers {
                     drain: drains.then(|| Drain::new(endpoint.id, notices.clone())),
                     check: check.clone(),
                 };
-                let endpoint = Arc::clone(endpoint);
+                let (upstream, endpoint) = (Arc::clone(upstream), Arc::clone(endpoint));
                 let probe = Arc::new(check.probe);
                 tasks.spawn(checker.run(move || {
-                    let (endpoint, probe) = (Arc::clone(&endpoint), Arc::clone(&probe));
-                    async move { probe::check(&endpoint, &probe).await }
+                    let (upstream, endpoint) = (Arc::clone(&upstream), Arc::clone(&endpoint));
+                    let probe = Arc::clone(&probe);
+                    async move { probe::check(&upstream, &endpoint, &probe, NO_WORKER).await }
                 }));
             }
         }
@@ -86,7 +88,7 @@ impl Checker {
     async fn run<F: Future<Output = Result<(), Fault>>>(mut self, mut probe: impl FnMut() -> F) {
         let standing = &self.endpoint.standing;
         let first = standing.until_check(self.check.interval);
-        sleep(first.saturating_add(share(FIRST.min(self.check.interval)))).await;
+        sleep(first.saturating_add(part_of(FIRST.min(self.check.interval)))).await;
         loop {
             let began = Instant::now();
             self.endpoint.standing.note_check();
@@ -97,7 +99,7 @@ impl Checker {
             });
             self.note(&result, began.elapsed());
             // Each interval is longer by a share of its own: what began together spreads.
-            let next = self.check.interval.saturating_add(share(self.check.interval / 10));
+            let next = self.check.interval.saturating_add(part_of(self.check.interval / 10));
             // A check takes no longer than an interval.
             match began.checked_add(next) {
                 Some(next) => sleep_until(next).await,
@@ -170,11 +172,6 @@ impl Drop for Drain {
     fn drop(&mut self) {
         self.set(false);
     }
-}
-
-/// A part of `span` at random.
-fn share(span: Duration) -> Duration {
-    span.mul_f64(f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
