@@ -136,7 +136,7 @@ fn a_websocket_goes_to_a_path_and_both_ends_are_heard() {
     client.send(handshake("/ws", ""));
     assert!(client.head().starts_with("HTTP/1.1 101 "));
     let endpoint = server.endpoint();
-    let tunnels = format!("bowline_endpoint_tunnels{{endpoint=\"{endpoint}\",upstream=\"up\"}}");
+    let tunnels = format!("bowline_endpoint_tunnels{{upstream=\"up\",endpoint=\"{endpoint}\"}}");
     bowline.wait_metric(&tunnels, 1.0);
     let long: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
     let mut writing = client.stream.try_clone().unwrap();
@@ -191,7 +191,7 @@ fn where_nobody_listens_the_next_endpoint_is_asked() {
             assert_eq!(client.answer().text(), "alive");
         }
         let ejections =
-            format!("bowline_endpoint_ejections_total{{endpoint=\"{dead}\",upstream=\"up\"}}");
+            format!("bowline_endpoint_ejections_total{{upstream=\"up\",endpoint=\"{dead}\"}}");
         assert_eq!(two.metric(&ejections), 1.0, "the server's fault, not Bowline's");
     }
     fs::remove_file(left).unwrap();
@@ -284,11 +284,11 @@ fn checks_of_every_kind_reach_a_path() {
         );
         let bowline = bowline(&[&server.endpoint(), &missing], &health);
         let up = |endpoint: &str| {
-            format!("bowline_endpoint_up{{endpoint=\"{endpoint}\",upstream=\"up\"}}")
+            format!("bowline_endpoint_up{{upstream=\"up\",endpoint=\"{endpoint}\"}}")
         };
         bowline.wait_metric(&up(&missing), 0.0);
         support::wait_for("passed checks", || {
-            bowline.metric("bowline_health_checks_total{result=\"passed\",upstream=\"up\"}") >= 2.0
+            bowline.metric("bowline_health_checks_total{upstream=\"up\",result=\"passed\"}") >= 2.0
         });
         assert_eq!(bowline.metric(&up(&server.endpoint())), 1.0, "{kind}");
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "real sockets, real clock, a pause between looks")]
 #![allow(unreachable_pub, reason = "each test file includes this as a module of its own")]
 
+pub mod network;
 pub mod process;
 
 use std::io::{ErrorKind, Read, Write};
