@@ -431,6 +431,7 @@ routes:
   - { name: chat, match: { host: chat.example, path: /ws, websocket: true }, upstream: chat }
   - { match: { host: \"*.example\", method: POST }, upstream: web, max_body: 1KiB }
   - { match: { path: /demo, headers: { x-beta: \"1\" } }, upstream: echo, timeouts: { idle: 5m } }
+  - { match: { path: /local }, upstream: local }
 upstreams:
   chat: { endpoints: [ \"10.0.0.1:9001\", \"10.0.0.2:9001\" ], balance: least_connections }
   web:
@@ -440,6 +441,10 @@ upstreams:
     slow_start: 30s
     sticky: { engineio: { name: node } }
   echo: { builtin: echo }
+  local:
+    endpoints: [ \"unix:/run/app.sock\", \"10.0.0.5:80\" ]
+    source_addresses: [ 10.0.0.8, 10.0.0.9 ]
+    proxy_protocol: v2
 trusted_proxies: [ 10.9.9.0/24 ]
 ";
 
@@ -447,7 +452,14 @@ trusted_proxies: [ 10.9.9.0/24 ]
 fn explain_tells_what_a_request_would_meet() {
     let folder = Folder::new().with("a.yaml", EXPLAINED);
     let long = format!("http://chat.example/{}", "a".repeat(64));
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
+        (
+            &["GET", "http://chat.example/local"],
+            "listener  127.0.0.1:8080\nrequest   plain HTTP\nroute     /local\nguards    none\n\
+             upstream  local (unix:/run/app.sock, 10.0.0.5:80 by least_connections)\n\
+             from      10.0.0.8, 10.0.0.9\nbefore    a PROXY header, v2\n\
+             timeouts  connect 5s, response 120s, body 60s\n",
+        ),
         (
             &["GET", "ws://chat.example/ws/room"],
             "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\

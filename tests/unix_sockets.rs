@@ -181,7 +181,10 @@ fn where_nobody_listens_the_next_endpoint_is_asked() {
         client.send(GET);
         let answer = client.answer();
         assert_eq!(answer.status, 502);
-        assert!(answer.header("proxy-status").unwrap().contains("connection_refused"), "{answer:?}");
+        assert!(
+            answer.header("proxy-status").unwrap().contains("connection_refused"),
+            "{answer:?}"
+        );
         let alive = node("alive").to_string();
         let settings = "balance: round_robin, health: { passive: { failures: 1 } }";
         let two = bowline(&[&dead, &alive], settings);

@@ -6,7 +6,10 @@ mod support;
 
 use std::net::{IpAddr, SocketAddr};
 
-use support::{Bowline, SWITCHING, Upstream, Wire, handshake, header, headers, node, nobody};
+use support::process::Process;
+use support::{
+    Bowline, SWITCHING, Upstream, Wire, handshake, header, headers, nobody, node, wait_for,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -62,13 +65,13 @@ fn bytes(wire: &mut Wire) -> Said {
         other => panic!("{other:x?}"),
     };
     let ports = block.len() - 4;
-    Some((
-        SocketAddr::new(source, port(ports)),
-        SocketAddr::new(destination, port(ports + 2)),
-    ))
+    Some((SocketAddr::new(source, port(ports)), SocketAddr::new(destination, port(ports + 2))))
 }
 
-const VERSIONS: [(&str, fn(&mut Wire) -> Said); 2] = [("v1", line), ("v2", bytes)];
+/// Reads a header.
+type Read = fn(&mut Wire) -> Said;
+
+const VERSIONS: [(&str, Read); 2] = [("v1", line), ("v2", bytes)];
 
 #[test]
 fn a_request_comes_behind_the_name_of_its_client_and_on_a_connection_of_its_own() {
@@ -265,6 +268,41 @@ fn checks_say_that_they_are_for_nobody() {
             drop(bowline);
         }
     }
+}
+
+#[test]
+fn a_kept_connection_is_left_alone_once_a_reload_asks_for_names() {
+    let upstream = Upstream::new();
+    // On an address of this process's own: nobody else takes the port meanwhile.
+    let own = std::net::Ipv4Addr::new(127, 9, std::process::id() as u8, 1);
+    let listener = std::net::TcpListener::bind((own, 0)).unwrap().local_addr().unwrap();
+    let yaml = |setting: &str| {
+        format!(
+            "workers: 1\nlisteners: [ {{ address: \"{listener}\" }} ]\n\
+             routes: [ {{ upstream: up }} ]\n\
+             upstreams: {{ up: {{ endpoints: [ \"{}\" ], {setting} }} }}\n",
+            upstream.address
+        )
+    };
+    let bowline = Process::start("names", &yaml(""), None);
+    let mut client = bowline.client();
+    client.send(GET);
+    let mut kept = upstream.accept();
+    kept.head();
+    kept.send(OK);
+    assert_eq!(client.answer().text(), "ok");
+    std::fs::write(&bowline.file, yaml("proxy_protocol: v2")).unwrap();
+    bowline.signal("HUP");
+    wait_for("the reload", || bowline.logged().contains("configuration reloaded"));
+    client.send(GET);
+    let mut server = upstream.accept();
+    // It came before anybody wanted to know what it reached: that is what the listener says.
+    assert_eq!(bytes(&mut server), Some((client.stream.local_addr().unwrap(), listener)));
+    server.head();
+    server.send(OK);
+    assert_eq!(client.answer().text(), "ok");
+    drop(bowline);
+    assert!(kept.is_closed(), "nothing more was said on it");
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl Watch for Held {
 }
 
 impl Stream for Socket {
+    // As long as there is no TLS among the kinds: that has a close_notify to say.
     const DROP_IS_FIN: bool = true;
 
     fn give_up_after(&self, time: Duration) {

@@ -14,8 +14,8 @@ use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::upstream::http1::{AnswerError, Connection};
 use crate::jitter::somewhat_less;
+use crate::upstream::http1::{AnswerError, Connection};
 use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, is_local};
 
 /// The attempts of one request: what it has tried in vain, and what is told of what it met.

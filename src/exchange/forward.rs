@@ -157,7 +157,8 @@ async fn connection(
     }
     if !fresh_only
         && attempts.may_reuse()
-        && let Some(connection) = worker.pool.take(lease.endpoint()) {
+        && let Some(connection) = worker.pool.take(lease.endpoint())
+    {
         counters.reused.inc();
         return Ok((connection, true));
     }

@@ -313,8 +313,7 @@ impl Conversation {
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
         UpgradeRequest::ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
-        let question =
-            Question { upgrade: &upgrade, target: &target, fields: &fields, preface };
+        let question = Question { upgrade: &upgrade, target: &target, fields: &fields, preface };
         let answer = handshake::open(&self.worker, &self.timer, way, &claim, question).await;
         match answer {
             Err(refusal) => {

@@ -190,6 +190,22 @@ log: { level: warn }
     }
 
     #[test]
+    fn how_connections_leave_is_a_part_of_their_upstream() {
+        let with = |setting: &str| {
+            plan(&OLD.replace("'10.0.0.9:1' ]", &format!("'10.0.0.9:1' ], {setting}")))
+        };
+        for setting in [
+            "source_addresses: [ 10.0.0.2 ]",
+            "proxy_protocol: v1",
+            "keep_alive: { max_age: 1h }",
+            "keep_alive: { max_requests: 9 }",
+        ] {
+            let difference = Difference::between(&plan(OLD), &with(setting));
+            assert_eq!(difference.to_string(), "~ upstream z\n", "{setting}");
+        }
+    }
+
+    #[test]
     fn a_plan_does_not_differ_from_itself() {
         for text in [OLD, NEW] {
             let difference = Difference::between(&plan(text), &plan(text));

@@ -121,7 +121,9 @@ impl Endpoint {
             ));
         }
         if path.ends_with('/') || path.contains('\0') {
-            return Err(format!("`unix:{path}` is not the path of a socket: write `unix:/run/app.sock`"));
+            return Err(format!(
+                "`unix:{path}` is not the path of a socket: write `unix:/run/app.sock`"
+            ));
         }
         if path.len() > LONGEST_PATH {
             return Err(format!(

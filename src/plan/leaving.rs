@@ -8,7 +8,11 @@ use std::time::Duration;
 use super::{KeepAlive, ProxyVersion};
 use crate::config::{self, At, Limit, Mistakes};
 
-pub(super) fn keep_alive(written: &config::KeepAlive, at: &At, mistakes: &mut Mistakes) -> KeepAlive {
+pub(super) fn keep_alive(
+    written: &config::KeepAlive,
+    at: &At,
+    mistakes: &mut Mistakes,
+) -> KeepAlive {
     let max_age = match written.max_age {
         Some(Limit::After(age)) => Some(age),
         Some(Limit::Off) | None => None,
@@ -45,7 +49,8 @@ pub(super) fn sources(
     for (index, written) in written.iter().enumerate() {
         let at = at.index(index);
         let Ok(source) = written.parse::<IpAddr>() else {
-            mistakes.add(&at, format!("`{written}` is not an address: write 10.0.0.5 or 2001:db8::5"));
+            mistakes
+                .add(&at, format!("`{written}` is not an address: write 10.0.0.5 or 2001:db8::5"));
             continue;
         };
         let source = source.to_canonical();

@@ -134,8 +134,7 @@ mod tests {
     fn bytes_are_as_the_specification_has_them() {
         let header = write(Version::V2, ends("192.0.2.7:4711", "198.51.100.1:443"));
         let addresses = [192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0x01, 0xbb];
-        let expected =
-            [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"[..], &addresses].concat();
+        let expected = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"[..], &addresses].concat();
         assert_eq!(header, expected);
         assert_eq!(write(Version::V2, None), b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00");
     }

@@ -146,7 +146,8 @@ impl Upstream {
                  `source_addresses`, or widen net.ipv4.ip_local_port_range"
             ),
             None => tracing::warn!(
-                upstream, endpoint,
+                upstream,
+                endpoint,
                 "no port is free to reach an endpoint, or no address of its family is here: set \
                  `source_addresses`, or widen net.ipv4.ip_local_port_range"
             ),

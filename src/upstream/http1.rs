@@ -87,3 +87,37 @@ impl Connection {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_until_it_was_idle_for_too_long_or_is_too_old_or_spent() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let keep = |max_requests| KeepAlive {
+            idle: Duration::from_secs(60),
+            max: 1,
+            max_age: None,
+            max_requests: NonZeroU32::new(max_requests),
+        };
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let mut connection = Connection::lasting(socket.into(), Some(after(100)));
+        assert_eq!(connection.until(now, keep(0)), Some(after(60)));
+        assert_eq!(connection.until(after(50), keep(0)), Some(after(100)));
+        assert_eq!(connection.until(after(100), keep(0)), None);
+        for (requests, kept) in [(2, true), (3, false), (4, false)] {
+            connection.tally = Some(Tally { retires: None, requests });
+            assert_eq!(connection.until(now, keep(3)).is_some(), kept, "{requests}");
+        }
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let once = Connection::once(socket.into(), Bytes::from_static(b"PROXY UNKNOWN\r\n"));
+        assert_eq!(once.until(now, keep(0)), None);
+    }
+}

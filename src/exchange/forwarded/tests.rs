@@ -85,7 +85,8 @@ fn the_upstream_learns_address_scheme_and_host() {
             ("forwarded", "for=192.0.2.1;proto=http;host=\"chat.example:8080\""),
         ])
     );
-    let secure = Sender::new("[2001:db8::1]:9".parse().unwrap(), REACHED.parse().unwrap(), true, false);
+    let secure =
+        Sender::new("[2001:db8::1]:9".parse().unwrap(), REACHED.parse().unwrap(), true, false);
     let mut set = HeaderMap::new();
     applied(&secure, &mut set, "", Forwarded::Both, &trusted(""));
     assert_eq!(all(&set, "x-forwarded-for"), ["2001:db8::1"]);

@@ -68,7 +68,12 @@ pub(super) async fn check(
             said.map_err(|error| Fault::new(CheckOutcome::Connect, format!("cut off: {error}")))
         }
         Probe::Http { question, status, body } => {
-            let mut asking = ask(Connection::once(socket, preface), question, endpoint, &[(CONNECTION, "close")]);
+            let mut asking = ask(
+                Connection::once(socket, preface),
+                question,
+                endpoint,
+                &[(CONNECTION, "close")],
+            );
             let head = answer::head(&mut asking).await?;
             answer::judge(&head, status, &question.header)?;
             match body {
