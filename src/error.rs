@@ -39,7 +39,7 @@ pub enum Failure {
     AddressRefused,
     /// Client: a preflight of a page whose origin may not ask here (`cors`).
     CorsRefused,
-    /// Upstream: every endpoint refused the connection.
+    /// Upstream: every endpoint refused the connection, or nothing is where its path says.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
     ConnectTimeout,

@@ -85,6 +85,20 @@ fn an_address_that_this_machine_does_not_have_is_passed_over_and_counted() {
 }
 
 #[test]
+fn an_address_from_which_an_endpoint_cannot_be_reached_is_passed_over() {
+    // From a loopback address to another machine; the rest of the way does not matter.
+    let bowline = bowline("192.0.2.77:9", "source_addresses: [ 127.0.0.5 ]");
+    let mut client = bowline.client();
+    client.send(GET);
+    assert_eq!(client.answer().status, 502);
+    // Where there is no way to it at all, the kernel says that first.
+    let any = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if any.connect("192.0.2.77:9").is_ok() {
+        assert!(bowline.metric(MISSING) >= 1.0);
+    }
+}
+
+#[test]
 fn that_no_address_is_here_is_not_held_against_the_endpoint() {
     let upstream = Upstream::new();
     let bowline = Bowline::with(&format!(

@@ -165,7 +165,7 @@ fn behind_a_trusted_proxy_it_is_the_client_that_the_proxy_names() {
         for (said, source) in [
             ("X-Forwarded-For: 203.0.113.9", "203.0.113.9:0"),
             ("X-Forwarded-For: 2001:db8::9", "[2001:db8::9]:0"),
-            ("Forwarded: for=\"[2001:db8::9]:4711\"", "[2001:db8::9]:0"),
+            ("Forwarded: for=\"[2001:db8::9]:4711\"", "[2001:db8::9]:4711"),
             ("X-Nothing: 1", "127.0.0.1:0"),
         ] {
             let mut client = bowline.client();

@@ -43,11 +43,12 @@ impl Sender {
         Self { peer, tls, scheme_unknown, reached, address: value(ip) }
     }
 
-    /// Both ends of the client's own connection. Behind trusted proxies its port is unknown, and where it
-    /// arrived as well: the outermost thing that is known is what it reached here.
+    /// Both ends of the client's own connection. Behind trusted proxies its port may be unknown, and so is
+    /// what it reached there: told is what the nearest of them reached here.
     pub(super) fn ends(&self, headers: &HeaderMap, trusted: &Networks) -> Ends {
         let source = if trusted.contains(self.peer.ip()) {
-            SocketAddr::new(self.client(headers, trusted), 0)
+            let walk = Walk::new(self.peer.ip(), headers, trusted);
+            SocketAddr::new(walk.client, walk.port)
         } else {
             self.peer
         };

@@ -54,7 +54,7 @@ pub(super) fn sources(
             continue;
         };
         let source = source.to_canonical();
-        let told = if source.is_unspecified() || source.is_multicast() {
+        let told = if source.is_unspecified() || source.is_multicast() || is_broadcast(source) {
             "is no address that a connection can come from: give one of this machine's"
         } else if sources.contains(&source) {
             "is listed twice: keep one of the two"
@@ -65,6 +65,11 @@ pub(super) fn sources(
         mistakes.add(&at, format!("{source} {told}"));
     }
     sources
+}
+
+fn is_broadcast(address: IpAddr) -> bool {
+    // The kernel would take it.
+    matches!(address, IpAddr::V4(address) if address.is_broadcast())
 }
 
 /// The version of the PROXY protocol that servers want.

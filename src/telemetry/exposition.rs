@@ -142,7 +142,7 @@ families! {
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
         "Requests that went out on a kept connection.");
     UPSTREAM_SOURCE_MISSING = counter("bowline_upstream_source_missing_total", ["upstream"],
-        "Dials from a source address that this machine does not have.");
+        "Dials from a source address that this machine does not have, or that does not lead there.");
     PROCESS_CPU = counter("process_cpu_seconds_total", [], "User and system CPU time.");
     PROCESS_FDS = gauge("process_open_fds", [], "Descriptors in use.");
     PROCESS_RSS = gauge("process_resident_memory_bytes", [], "Resident memory.");

@@ -12,7 +12,7 @@ pub struct UpstreamShard {
     pub connect_failures: Counter,
     /// Dials that found no free port, each source address by itself.
     pub no_port: Counter,
-    /// Dials from a source address that this machine does not have.
+    /// Dials from a source address that this machine does not have, or that does not lead there.
     pub source_missing: Counter,
     /// Requests that went out on a kept connection.
     pub reused: Counter,

@@ -107,13 +107,13 @@ impl Upstream {
             for source in sources {
                 match connect(source, address).await {
                     Ok(stream) => return Ok(stream),
-                    Err(Undialled::Unbound(error)) => {
-                        self.tell_missing(endpoint, source, &error, worker);
-                        last = Some(error);
+                    Err(Undialled::Unfit(error)) => {
+                        self.tell_unfit(endpoint, source, &error, worker);
+                        last = Some(io::Error::from_raw_os_error(EADDRNOTAVAIL));
                     }
-                    Err(Undialled::NoPort(error)) => {
+                    Err(Undialled::NoPort) => {
                         self.tell_no_port(endpoint, Some(source), worker);
-                        last = Some(error);
+                        last = Some(io::Error::from_raw_os_error(EADDRNOTAVAIL));
                     }
                     Err(Undialled::Target(error)) => {
                         last = Some(error);
@@ -155,7 +155,7 @@ impl Upstream {
     }
 
     #[cold]
-    fn tell_missing(&self, endpoint: &Endpoint, source: IpAddr, error: &io::Error, worker: usize) {
+    fn tell_unfit(&self, endpoint: &Endpoint, source: IpAddr, error: &io::Error, worker: usize) {
         self.counters.at(worker).source_missing.inc();
         if self.departure.told_missing.may_tell() {
             tracing::warn!(
@@ -169,10 +169,10 @@ impl Upstream {
 
 /// Why a source address leads to no connection.
 enum Undialled {
-    /// This machine does not have the address.
-    Unbound(io::Error),
+    /// This machine does not have the address, or cannot send to this target from it.
+    Unfit(io::Error),
     /// All its ports to this target are taken.
-    NoPort(io::Error),
+    NoPort,
     /// What the target or the way to it says, from whatever address, or a want of something else here.
     Target(io::Error),
 }
@@ -187,14 +187,20 @@ async fn connect(source: IpAddr, target: SocketAddr) -> Result<TcpStream, Undial
     // than there are. Before Linux 4.2 that is so anyhow.
     setsockopt(&socket, IpBindAddressNoPort, &true).ok();
     socket.bind(SocketAddr::new(source, 0)).map_err(|error| match error.raw_os_error() {
-        Some(EADDRINUSE) => Undialled::NoPort(error),
-        _ => Undialled::Unbound(error),
+        Some(EADDRINUSE) => Undialled::NoPort,
+        _ => Undialled::Unfit(error),
     })?;
     socket.connect(target).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrNotAvailable => Undialled::NoPort(error),
+        io::ErrorKind::AddrNotAvailable => Undialled::NoPort,
+        // From a loopback address to another machine.
+        io::ErrorKind::InvalidInput => Undialled::Unfit(error),
         _ => Undialled::Target(error),
     })
 }
+
+/// What a want of source addresses or ports is called, whatever the kernel said of the last one: it is not
+/// the endpoint's fault.
+const EADDRNOTAVAIL: i32 = 99;
 
 /// Without `IP_BIND_ADDRESS_NO_PORT` this is how a bind says that all ports are taken.
 const EADDRINUSE: i32 = 98;
