@@ -9,6 +9,7 @@ mod endpoint;
 mod gates;
 mod health;
 mod leaving;
+mod listen_on;
 mod listener;
 mod networks;
 mod origins;
@@ -35,6 +36,7 @@ pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::gates::{Bounds, Budget, Gates, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
+pub use self::listen_on::ListenOn;
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
@@ -130,8 +132,14 @@ fn admin(config: &Config, listeners: &[Listener], mistakes: &mut Mistakes) -> Op
         mistakes.add(&at, "the admin listener needs an `address`, such as 127.0.0.1:9900");
         return None;
     };
-    let address = listener::address(address, &at.key("address"), mistakes)?;
-    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+    let address = match listen_on::address(address) {
+        Ok(address) => address,
+        Err(what) => {
+            mistakes.add(&at.key("address"), what);
+            return None;
+        }
+    };
+    if address.port() != 0 && listeners.iter().any(|one| one.on.address() == Some(address)) {
         mistakes.add(
             &at.key("address"),
             format!("{address} is a listener's address too: give the admin listener another port"),

@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, Orders, Settings, TlsAcceptorHandle, tls,
+    BindError, Bound, Fleet, LiveListener, Order, Orders, PassedSockets, Settings,
+    TlsAcceptorHandle, tls,
 };
 use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
@@ -70,6 +71,7 @@ pub(crate) struct Running {
     pub(crate) fleet: Fleet,
     pub(crate) current: Arc<ArcSwap<Generation>>,
     listeners: Vec<Arc<LiveListener>>,
+    passed: PassedSockets,
     builtins: Builtins,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -118,6 +120,7 @@ impl Running {
         fleet: Fleet,
         current: Arc<ArcSwap<Generation>>,
         listeners: Vec<Arc<LiveListener>>,
+        passed: PassedSockets,
         builtins: Builtins,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
@@ -125,7 +128,7 @@ impl Running {
         let (notices, noticed) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(noticed, fleet.orders()));
         let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, builtins, registry, metrics, checkers, notices }
+        Self { fleet, current, listeners, passed, builtins, registry, metrics, checkers, notices }
     }
 
     /// Ends the checks.
@@ -150,10 +153,10 @@ impl Running {
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
             let settings = Settings { plan: plan.clone(), tls };
-            let known = gone.iter().position(|one| one.settings().plan.address == plan.address);
+            let known = gone.iter().position(|one| one.settings().plan.on == plan.on);
             match known {
                 Some(at) => kept.push((gone.remove(at), settings)),
-                None => opened.push(listener(settings, old.plan.workers)?),
+                None => opened.push(listener(settings, &self.passed, old.plan.workers)?),
             }
         }
         if dry {
@@ -253,11 +256,12 @@ pub(crate) fn acceptors(plan: &Plan) -> Result<Vec<Option<TlsAcceptorHandle>>, S
     mistakes.into_result(acceptors).map_err(StartError::Certificates)
 }
 
-/// Binds a listener: a socket for each worker.
+/// Opens a listener: a socket for each worker.
 pub(crate) fn listener(
     settings: Settings,
+    passed: &PassedSockets,
     workers: usize,
 ) -> Result<(Arc<LiveListener>, Vec<TcpListener>), StartError> {
-    let Bound { address, sockets } = Bound::new(settings.plan.address, workers)?;
+    let Bound { address, sockets } = Bound::on(&settings.plan.on, passed, workers)?;
     Ok((LiveListener::new(address, settings), sockets))
 }

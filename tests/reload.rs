@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use support::process::Process;
 use support::{SWITCHING, Upstream, Wire, handshake, wait_for};
@@ -257,13 +258,16 @@ fn two_hundred_reloads_fail_no_request_and_close_no_socket() {
                     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                     assert_eq!(client.answer().body, b"it");
                     asked.fetch_add(1, Ordering::Relaxed);
+                    // The reloads need some of the machine too.
+                    thread::sleep(Duration::from_millis(2));
                 }
             });
         }
+        let address = process.admin();
         for number in 1..=200 {
             fs::write(&process.file, text(number)).unwrap();
-            let mut admin = Wire::connect(process.admin());
-            admin.send(format!("POST /reload HTTP/1.1\r\nHost: {}\r\n\r\n", process.admin()));
+            let mut admin = Wire::connect(address);
+            admin.send(format!("POST /reload HTTP/1.1\r\nHost: {address}\r\n\r\n"));
             let answer = admin.answer();
             assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
         }

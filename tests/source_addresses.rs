@@ -1,10 +1,12 @@
 //! Where the connections to upstreams come from, and what happens when the ports there are all taken.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests read the real clock")]
 
 mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Instant;
 
 use support::network::Network;
 use support::process::Process;
@@ -82,6 +84,36 @@ fn an_address_that_this_machine_does_not_have_is_passed_over_and_counted() {
     assert_eq!(sources(&bowline, &upstream, 6), ["127.0.0.5"; 6]);
     // Its turn came half of the time.
     assert_eq!((bowline.metric(MISSING), bowline.metric(NO_PORT)), (3.0, 0.0));
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_told_once_a_second() {
+    let upstream = Upstream::new();
+    let yaml = format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\nroutes: [ {{ upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{}\" ], source_addresses: [ 192.0.2.77 ] }} }}\n",
+        upstream.address
+    );
+    let bowline = Process::start("missing_source", &yaml, None);
+    let began = Instant::now();
+    let mut client = bowline.client();
+    for _ in 0..20 {
+        client.send(GET);
+        assert_eq!(client.answer().status, 502);
+    }
+    let mut lines = Vec::new();
+    wait_for("the line", || {
+        let logged = bowline.logged();
+        let told = logged.lines().filter(|line| line.contains("cannot send from a source address"));
+        lines = told.map(str::to_owned).collect();
+        !lines.is_empty()
+    });
+    let most = began.elapsed().as_secs() as usize + 1;
+    assert!(lines.len() <= most, "{lines:?}");
+    for said in ["upstream=\"up\"", &format!("endpoint=\"{}\"", upstream.address), "192.0.2.77"] {
+        assert!(lines[0].contains(said), "{said} is not in {}", lines[0]);
+    }
+    assert!(lines[0].contains("take it out of `source_addresses`"), "{}", lines[0]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -65,6 +65,28 @@ enum Delivery {
     Connection(Passed),
     /// A listener that a reload has opened.
     Listener(WorkerListener),
+    /// Somebody asks whether it is awake.
+    Call(Here),
+}
+
+/// Let go when a worker has heard a call.
+type Here = mpsc::Sender<()>;
+
+/// The way to ask whether all workers are awake. Nobody is asked before there are any.
+#[derive(Clone, Debug, Default)]
+pub struct RollCall(Arc<OnceLock<Vec<mpsc::UnboundedSender<Delivery>>>>);
+
+impl RollCall {
+    /// Resolves when every worker has heard the call; a worker that does not accept any more has.
+    pub async fn all(&self) {
+        let (here, mut heard) = mpsc::channel(1);
+        for inbox in self.0.get().into_iter().flatten() {
+            inbox.send(Delivery::Call(here.clone())).ok();
+        }
+        drop(here);
+        // Nobody says anything; the last one to let go ends it.
+        while heard.recv().await.is_some() {}
+    }
 }
 
 /// A fresh connection that one worker passes to another.
@@ -86,6 +108,7 @@ impl Fleet {
         plan: &Arc<ArcSwap<Generation>>,
         metrics: &Arc<Metrics>,
         phase: &watch::Receiver<Phase>,
+        roll_call: &RollCall,
     ) -> io::Result<Self> {
         let loads = Arc::new(Loads::new(listeners.len()));
         let (senders, inboxes): (Vec<_>, Vec<_>) =
@@ -126,6 +149,7 @@ impl Fleet {
                 drop(alive);
             })?);
         }
+        roll_call.0.set(senders.clone()).ok();
         drop(started);
         starts.iter().collect::<io::Result<()>>()?;
         Ok(Self { threads, inboxes: senders, orders, ended })
@@ -181,6 +205,7 @@ impl WorkerThread {
                 passed = inbox.recv() => match passed {
                     Some(Delivery::Connection(passed)) => self.take_over(passed),
                     Some(Delivery::Listener(listener)) => self.listen(listener),
+                    Some(Delivery::Call(here)) => drop(here),
                     None => break,
                 },
                 Some(order) = orders.recv() => order.obey(&self.worker),
@@ -192,7 +217,7 @@ impl WorkerThread {
         while let Some(delivery) = inbox.recv().await {
             match delivery {
                 Delivery::Connection(passed) => self.take_over(passed),
-                Delivery::Listener(_) => {}
+                Delivery::Listener(_) | Delivery::Call(_) => {}
             }
         }
         self.worker.close_idle();
@@ -351,10 +376,10 @@ impl WorkerThread {
     }
 
     /// What a client reached. The kernel is asked only where an upstream is to hear it.
-    fn reached(&self, stream: &TcpStream, plan: &Listener) -> SocketAddr {
+    fn reached(&self, stream: &TcpStream, plan: &Listener) -> Option<SocketAddr> {
         let asked = self.worker.generation().plan.tells_destinations;
         let told = asked.then(|| stream.local_addr().ok()).flatten();
-        told.unwrap_or(plan.address)
+        told.or(plan.on.address())
     }
 }
 
@@ -370,7 +395,7 @@ async fn introduced(
     match proxy_protocol::take(&mut stream, arrival.peer, from, plan.header_timeout).await {
         Ok(header) => {
             let peer = header.source.unwrap_or(arrival.peer);
-            let reached = header.destination.unwrap_or(arrival.reached);
+            let reached = header.destination.or(arrival.reached);
             let tls = arrival.tls || header.tls == Some(true);
             let scheme_unknown = !arrival.tls && header.tls.is_none() && header.source.is_some();
             Some((stream, Arrival { peer, reached, tls, scheme_unknown, ..arrival }))
@@ -444,5 +469,35 @@ impl Stream for TlsStream<TcpStream> {
 impl ClientStream for TlsStream<TcpStream> {
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_call_ends_when_the_last_worker_has_heard_it() {
+        let call = RollCall::default();
+        call.all().await;
+        let (senders, mut inboxes): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        call.0.set(senders).unwrap();
+        let asleep = inboxes.pop();
+        let awake = async {
+            while let Some(Delivery::Call(here)) = inboxes[0].recv().await {
+                drop(here);
+            }
+        };
+        let calls = async {
+            assert!(timeout(Duration::from_secs(9), call.all()).await.is_err());
+            // It is gone, and nobody waits for it any more.
+            drop(asleep);
+            call.all().await;
+        };
+        tokio::select! {
+            () = awake => panic!("nobody calls"),
+            () = calls => {}
+        }
     }
 }

@@ -12,6 +12,10 @@ pub struct Drain {
     /// How long requests and tunnels may go on after SIGTERM or SIGINT; what is left then is cut.
     /// Default: `30s`.
     pub timeout: Option<Time>,
+    /// How long everything goes on as before after SIGTERM or SIGINT while `/readyz` says 503 already, so
+    /// that whoever sends connections here stops first: 5 to 10 seconds under Kubernetes. It comes before
+    /// `timeout`. Default: `0s`.
+    pub delay: Option<Time>,
     /// Over how long the closes of open WebSockets are spread, so that their clients do not all come
     /// back at once. A few take less: 50 ms each. Default: `20s`, and no more than two thirds of
     /// `timeout`.

@@ -43,9 +43,9 @@ pub trait ClientStream: Stream + 'static {
 pub struct Arrival {
     /// The other end.
     pub peer: SocketAddr,
-    /// What it was to reach: its own address here, or the one that a PROXY header tells. The listener's, where
-    /// nobody wanted to know when it came.
-    pub reached: SocketAddr,
+    /// What it was to reach: its own address here, or the one that a PROXY header tells. The listener's, if
+    /// that is known, where nobody wanted to know when it came.
+    pub reached: Option<SocketAddr>,
     /// Whether it is TLS.
     pub tls: bool,
     /// A proxy may have ended TLS before, and nobody has said whether it did.

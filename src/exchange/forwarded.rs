@@ -2,7 +2,7 @@
 //! A client's own copies are dropped unless it is a trusted proxy.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
@@ -24,8 +24,8 @@ pub(super) struct Sender {
     pub(super) tls: bool,
     /// Whether a proxy in front may have ended TLS, and did not say so.
     scheme_unknown: bool,
-    /// What the client reached.
-    reached: SocketAddr,
+    /// What the client reached, where that is known.
+    reached: Option<SocketAddr>,
     /// Its address as a field's value.
     address: HeaderValue,
 }
@@ -34,7 +34,7 @@ impl Sender {
     /// Notes a connection's two ends.
     pub(super) fn new(
         peer: SocketAddr,
-        reached: SocketAddr,
+        reached: Option<SocketAddr>,
         tls: bool,
         scheme_unknown: bool,
     ) -> Self {
@@ -52,7 +52,9 @@ impl Sender {
         } else {
             self.peer
         };
-        Ends { source, destination: self.reached }
+        // The header has no word for an unknown one.
+        let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Ends { source, destination: self.reached.unwrap_or(unknown) }
     }
 
     /// The client's address: the peer's, or what trusted proxies say.
