@@ -10,6 +10,8 @@ use crate::proxy_protocol;
 pub struct Introduction {
     /// The client, where it is named.
     pub source: Option<SocketAddr>,
+    /// What the client reached, where that is named.
+    pub destination: Option<SocketAddr>,
     /// Whether it came by TLS, where that is said.
     pub tls: Option<bool>,
     /// Bytes of the header.
@@ -24,6 +26,7 @@ pub fn introduction(bytes: &[u8]) -> Result<Option<Introduction>, String> {
     let parsed = proxy_protocol::parse(bytes).map_err(|fault| fault.to_string())?;
     Ok(parsed.map(|(header, length)| Introduction {
         source: header.source,
+        destination: header.destination,
         tls: header.tls,
         length,
     }))
