@@ -60,6 +60,8 @@ pub struct Plan {
     pub admin: Option<SocketAddr>,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
+    /// Whether `//` in a path is `/`.
+    pub merge_slashes: bool,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
     /// What it adds to the `Via` of an HTTP/1.1 message.
@@ -100,6 +102,7 @@ impl Plan {
                 &root.key("trusted_proxies"),
                 mistakes,
             ),
+            merge_slashes: config.merge_slashes.is_none_or(|merge| merge.0),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,

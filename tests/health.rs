@@ -479,6 +479,28 @@ fn with_every_endpoint_down_all_get_requests_unless_that_is_switched_off() {
     }
 }
 
+#[test]
+fn a_backup_that_is_up_serves_however_many_others_are_down() {
+    let spare = Endpoint::new();
+    let dead: Vec<_> = (0..4).map(|_| support::nobody()).collect();
+    let mut endpoints: Vec<_> = dead.iter().map(|one| format!("\"{one}\"")).collect();
+    endpoints.push(format!("{{ address: \"{}\", backup: true }}", spare.address));
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\nroutes: [ {{ name: r, upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ {} ],\n  \
+         health: {{ active: {{ interval: 20ms, rise: 1, fall: 1 }} }} }} }}\n",
+        endpoints.join(", ")
+    ));
+    for address in dead {
+        wait_down(&bowline, address);
+    }
+    for _ in 0..10 {
+        assert_eq!(get(&bowline), 200);
+    }
+    assert_eq!(spare.served(), 10);
+    bowline.wait_metric(PANIC, 0.0);
+}
+
 /// Two endpoints with `each` WebSockets, the first of which goes down; then the clients of both.
 fn down_with_sockets(each: usize, health: &str) -> (Bowline, [Vec<Wire>; 2], [Endpoint; 2]) {
     let endpoints = [Endpoint::new(), Endpoint::new()];

@@ -338,7 +338,7 @@ impl WorkerThread {
             peer,
             tls: tls.is_some(),
             scheme_unknown: false,
-            access: plan.access.clone(),
+            access: Arc::clone(&live.access),
             server_name: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,
