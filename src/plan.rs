@@ -64,6 +64,8 @@ pub struct Plan {
     pub tells_destinations: bool,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
+    /// Whether `//` in a path is `/`.
+    pub merge_slashes: bool,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
     /// What it adds to the `Via` of an HTTP/1.1 message.
@@ -105,6 +107,7 @@ impl Plan {
                 mistakes,
             ),
             tells_destinations: upstreams.iter().any(|one| one.proxy_protocol.is_some()),
+            merge_slashes: config.merge_slashes.is_none_or(|merge| merge.0),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,

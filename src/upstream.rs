@@ -105,7 +105,7 @@ impl Upstream {
             sparing: plan.gates.sparing,
             house: registry.house(&plan.name),
             departure: Departure::new(&plan.source_addresses),
-            ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
+            ward: Ward::new(plan, metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),
             slow_start: plan.slow_start,

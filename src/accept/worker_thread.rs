@@ -339,7 +339,7 @@ impl WorkerThread {
             reached: self.reached(&stream, plan),
             tls: tls.is_some(),
             scheme_unknown: false,
-            access: plan.access.clone(),
+            access: Arc::clone(&live.access),
             server_name: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,

@@ -21,7 +21,8 @@ pub struct Drain {
     /// `timeout`.
     pub spread: Option<Time>,
     /// What happens to open WebSockets whose route or endpoint a reload has removed: they are told to
-    /// close, spread over `spread`, or live on until they end by themselves. Default: `drain`.
+    /// close, spread over `spread`, or live on until they end by themselves. Those of routes with `frames: opaque`
+    /// cannot be told, and live on. Default: `drain`.
     pub on_removed: Option<OnRemoved>,
     /// The close code that both sides of a WebSocket get. Default: `1012` (service restart).
     pub code: Option<Count>,

@@ -68,6 +68,8 @@ impl Difference {
             ("timeouts", before.timeouts != after.timeouts),
             ("websocket", before.websocket != after.websocket),
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+            ("merge_slashes", before.merge_slashes != after.merge_slashes),
+            ("secret", before.secret != after.secret),
             ("via", before.via != after.via),
             ("forwarded", before.forwarded != after.forwarded),
             ("drain", before.drain != after.drain),
