@@ -11,11 +11,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, Orders, Settings, TlsAcceptorHandle, tls,
+    BindError, Bound, Fleet, LiveListener, Order, Settings, TlsAcceptorHandle, tls,
 };
 use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
-use crate::generation::Generation;
+use crate::generation::{Generation, as_planned};
 use crate::plan::{Difference, Endpoint, Plan};
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
@@ -74,7 +74,6 @@ pub(crate) struct Running {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     checkers: Option<Checkers>,
-    notices: mpsc::UnboundedSender<Notice>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -122,10 +121,16 @@ impl Running {
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (notices, noticed) = mpsc::unbounded_channel();
-        tokio::spawn(pass_on(noticed, fleet.orders()));
-        let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, builtins, registry, metrics, checkers, notices }
+        let orders = fleet.orders();
+        let mut checkers = Checkers::new(move |notice| {
+            orders.send(match notice {
+                Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
+                Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
+            });
+        });
+        checkers.follow(&current.load().upstreams);
+        let checkers = Some(checkers);
+        Self { fleet, current, listeners, builtins, registry, metrics, checkers }
     }
 
     /// Ends the checks.
@@ -164,13 +169,7 @@ impl Running {
         }
         // Nothing below can fail.
         logs::change(plan.log_level.as_str(), plan.access_log);
-        let generation = Generation::new(plan, &self.registry, &self.metrics);
-        let generation = Arc::new(generation);
-        self.current.store(Arc::clone(&generation));
-        // The old ones first: no endpoint is checked twice.
-        self.stop_checking();
-        self.checkers = Some(Checkers::start(&generation.upstreams, &self.notices));
-        self.part_with(&old, &generation);
+        self.put_in_force(&old, Arc::new(plan));
         self.listeners.clear();
         for (live, settings) in kept {
             live.change(settings);
@@ -188,6 +187,19 @@ impl Running {
 }
 
 impl Running {
+    /// The next generation: what does not differ from `old` goes on undisturbed.
+    fn put_in_force(&mut self, old: &Generation, plan: Arc<Plan>) {
+        let found = as_planned;
+        let new = Generation::after(Some(old), plan, found, &self.registry, &self.metrics);
+        let new = Arc::new(new);
+        self.current.store(Arc::clone(&new));
+        // Before tunnels are drained: what checks had them told is taken back first.
+        if let Some(checkers) = &mut self.checkers {
+            checkers.follow(&new.upstreams);
+        }
+        self.part_with(old, &new);
+    }
+
     /// Has the tunnels of what `new` has no more drained, and leaves in peace what is back.
     fn part_with(&self, old: &Generation, new: &Generation) {
         let (before, after) = (parts(old), parts(new));
@@ -232,16 +244,6 @@ impl Builtins {
             upstream.endpoints = vec![endpoint];
         }
         Ok(fresh)
-    }
-}
-
-/// Tells the workers what checks found, until there are no checks any more.
-async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
-    while let Some(notice) = noticed.recv().await {
-        orders.send(match notice {
-            Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
-            Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
-        });
     }
 }
 

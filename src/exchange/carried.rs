@@ -169,7 +169,7 @@ where
         let ended = ready!(Pin::new(&mut this.tunnel).poll(cx));
         let held = this.tunnel.watch();
         held.counters().tunnel_ended(&ended);
-        if let Some(upstream) = &held.route.upstream {
+        if let Some(upstream) = held.route.upstream.as_ref().and_then(|one| one.now()) {
             upstream.tunnel_ended(held.lease.endpoint(), is_lost(&ended), ended.lasted);
         }
         if access::enabled() {

@@ -18,7 +18,7 @@ const MOST_TURNS: u32 = 65_535;
 const MOST_ON_RING: u32 = 4_096;
 
 /// Where requests of one or more routes go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in the configuration, logs and metrics.
     pub name: String,
@@ -41,7 +41,7 @@ pub struct Upstream {
 }
 
 /// Idle connections to endpoints.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// An idle connection is closed after so long.
     pub idle: Duration,

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Endpoint;
 use super::gate::{House, Upgrades};
 use super::sessions::Sessions;
+use super::{Endpoint, Latest};
 use crate::plan;
 use crate::telemetry::EndpointGauge;
 
@@ -23,6 +23,7 @@ struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     upgrades: HashMap<String, Weak<Upgrades>>,
     houses: HashMap<String, Weak<House>>,
+    latest: HashMap<String, Weak<Latest>>,
     next_id: usize,
     numbers: HashMap<String, u32>,
 }
@@ -54,6 +55,18 @@ impl Registry {
             .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
         let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
         live.collect()
+    }
+
+    /// Where the newest `upstream` is found.
+    pub(super) fn latest(&self, upstream: &str) -> Arc<Latest> {
+        let mut known = self.lock();
+        if let Some(latest) = known.latest.get(upstream).and_then(Weak::upgrade) {
+            return latest;
+        }
+        known.latest.retain(|_, latest| latest.strong_count() > 0);
+        let latest = Arc::<Latest>::default();
+        known.latest.insert(upstream.to_owned(), Arc::downgrade(&latest));
+        latest
     }
 
     /// Who is counted and who waits at `upstream`.
