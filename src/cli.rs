@@ -9,7 +9,6 @@ mod load;
 mod reload;
 mod run;
 mod schema;
-mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;

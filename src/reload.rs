@@ -14,8 +14,9 @@ use crate::accept::{
     BindError, Bound, Fleet, LiveListener, Order, Settings, TlsAcceptorHandle, tls,
 };
 use crate::config::{Builtin, Mistakes};
+use crate::discovery::Discovery;
 use crate::exchange::Part;
-use crate::generation::{Generation, as_planned};
+use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan};
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
@@ -74,6 +75,7 @@ pub(crate) struct Running {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     checkers: Option<Checkers>,
+    discovery: Discovery,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -120,6 +122,7 @@ impl Running {
         builtins: Builtins,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
+        discovery: Discovery,
     ) -> Self {
         let orders = fleet.orders();
         let mut checkers = Checkers::new(move |notice| {
@@ -130,7 +133,7 @@ impl Running {
         });
         checkers.follow(&current.load().upstreams);
         let checkers = Some(checkers);
-        Self { fleet, current, listeners, builtins, registry, metrics, checkers }
+        Self { fleet, current, listeners, builtins, registry, metrics, checkers, discovery }
     }
 
     /// Ends the checks.
@@ -139,10 +142,30 @@ impl Running {
     }
 
     /// Does what is asked, and answers.
-    pub(crate) fn obey(&mut self, request: Request) {
+    ///
+    /// Where it is dropped on the way, nothing has changed.
+    pub(crate) async fn obey(&mut self, request: Request) {
         let Request { plan, dry, answer } = request;
+        if !dry {
+            // Nobody is to be without endpoints for having become a name.
+            self.discovery.begin(&plan);
+            self.discovery.hear_all().await;
+        }
         // Whoever asked may have gone; it is done all the same.
         answer.send(self.reload(*plan, dry)).ok();
+        // The one in force, whichever that is now.
+        self.discovery.keep(&self.current.load().plan);
+    }
+
+    /// Resolves when endpoints were found, or are gone.
+    pub(crate) async fn rediscovered(&mut self) {
+        self.discovery.changed().await;
+    }
+
+    /// Puts in force what was found.
+    pub(crate) fn rediscover(&mut self) {
+        let old = self.current.load_full();
+        self.put_in_force(&old, Arc::clone(&old.plan));
     }
 
     fn reload(&mut self, mut plan: Plan, dry: bool) -> Result<Report, StartError> {
@@ -189,8 +212,14 @@ impl Running {
 impl Running {
     /// The next generation: what does not differ from `old` goes on undisturbed.
     fn put_in_force(&mut self, old: &Generation, plan: Arc<Plan>) {
-        let found = as_planned;
-        let new = Generation::after(Some(old), plan, found, &self.registry, &self.metrics);
+        self.discovery.take_news();
+        let new = Generation::after(
+            Some(old),
+            plan,
+            |one| self.discovery.complete(one),
+            &self.registry,
+            &self.metrics,
+        );
         let new = Arc::new(new);
         self.current.store(Arc::clone(&new));
         // Before tunnels are drained: what checks had them told is taken back first.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::accept::{Bound, Fleet, LiveListener, Settings, WorkerListener};
 use crate::admin::{self, AdminState, ReloadOrder};
+use crate::discovery::Discovery;
 use crate::drain::Phase;
 use crate::generation::Generation;
 use crate::plan::Plan;
@@ -115,7 +116,8 @@ impl Server {
         now: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let ready = Arc::new(AtomicBool::new(true));
+        // Not before it has endpoints, as far as they can be had.
+        let ready = Arc::new(AtomicBool::new(false));
         let (listeners, workers) = self.deal();
         let Self { admin, builtins, to_run, generation, registry, metrics, .. } = self;
         let (mut reloads, to_reload) = (self.reloads, self.to_reload);
@@ -139,15 +141,41 @@ impl Server {
                 drop(admin_ended.await);
             }));
         }
+        let mut stop = pin!(stop);
+        let mut discovery = Discovery::new(Arc::clone(&metrics));
+        discovery.keep(&generation.plan);
+        // Who connects meanwhile waits in the backlog of the listener.
+        let told = tokio::select! {
+            () = discovery.hear_all() => false,
+            () = &mut stop => true,
+        };
+        let generation = Generation::after(
+            Some(&generation),
+            Arc::clone(&generation.plan),
+            |one| discovery.complete(one),
+            &registry,
+            &metrics,
+        );
+        discovery.take_news();
         let current = Arc::new(ArcSwap::from_pointee(generation));
+        let sizes = Arc::clone(&current);
+        metrics.sizes(Box::new(move || {
+            let current = sizes.load();
+            let upstreams = current.upstreams.iter();
+            upstreams.map(|one| (one.name.to_string(), one.endpoint_ids().count())).collect()
+        }));
         let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
         let mut running =
-            Running::new(fleet, current, listeners, builtins, registry, Arc::clone(&metrics));
-        let mut stop = pin!(stop);
-        loop {
+            Running::new(fleet, current, listeners, builtins, registry, metrics, discovery);
+        ready.store(true, Ordering::Relaxed);
+        while !told {
             tokio::select! {
                 () = &mut stop => break,
-                Some(request) = reloads.recv() => running.obey(request),
+                Some(request) = reloads.recv() => tokio::select! {
+                    () = &mut stop => break,
+                    () = running.obey(request) => {}
+                },
+                () = running.rediscovered() => running.rediscover(),
             }
         }
         drop(reloads);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::watch::Watch;
 use super::{CommandError, RunArgs, load};
 use crate::config::{self, Config, Format, Mistakes};
 use crate::plan::Plan;
 use crate::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::telemetry::logs;
+use crate::watch::Watch;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let (plan, file) = plan(args)?;

@@ -121,6 +121,9 @@ fn queue<W: Write + Send + 'static>(to: W, thread: &str) -> (NonBlocking, Worker
     NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name(thread).finish(to)
 }
 
+/// What is not told unless it is asked for by name.
+const QUIET: &str = "access=off,hickory_net=off,hickory_proto=off,hickory_resolver=off";
+
 /// The filter of diagnostics, and what to say about an override or level that cannot be read.
 fn filter(level: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let named = OVERRIDES.iter().find_map(|name| {
@@ -141,11 +144,11 @@ fn filter(level: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter,
             }
         }
     }
-    // Access lines have a switch of their own; a directive for them here would print them twice.
-    match "access=off".parse() {
-        Ok(off) => (filter.add_directive(off), mistake),
-        Err(_) => (filter, mistake),
-    }
+    // Access lines have a switch of their own; a directive for them here would print them twice. Of a
+    // name that cannot be resolved Bowline tells once; the resolver would tell each time.
+    let quiet = if filter.to_string().contains("hickory") { "access=off" } else { QUIET };
+    let off = quiet.split(',').filter_map(|one| one.parse().ok());
+    (off.fold(filter, EnvFilter::add_directive), mistake)
 }
 
 fn access_filter(on: bool) -> Targets {
