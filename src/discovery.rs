@@ -232,7 +232,7 @@ impl Followed {
                 if !matches!(self.state, State::Failing { .. }) {
                     let kept = self.list.len();
                     tracing::warn!(
-                        upstream, %source, %why, kept,
+                        upstream, %source, why = why.0.as_str(), kept,
                         "endpoints cannot be found: the last ones that were stay"
                     );
                     self.state = State::Failing { _failing: self.finding.failing() };

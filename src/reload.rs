@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -141,10 +142,26 @@ impl Running {
         self.checkers = None;
     }
 
-    /// Does what is asked, and answers.
-    ///
-    /// Where it is dropped on the way, nothing has changed.
-    pub(crate) async fn obey(&mut self, request: Request) {
+    /// Does what `requests` ask for, and follows what is discovered, until `stop` resolves.
+    pub(crate) async fn serve(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(request) = requests.recv() => tokio::select! {
+                    () = &mut stop => return,
+                    () = self.obey(request) => {}
+                },
+                () = self.discovery.changed() => self.rediscover(),
+            }
+        }
+    }
+
+    /// Does what is asked, and answers. Where it is dropped on the way, nothing has changed.
+    async fn obey(&mut self, request: Request) {
         let Request { plan, dry, answer } = request;
         if !dry {
             // Nobody is to be without endpoints for having become a name.
@@ -157,13 +174,8 @@ impl Running {
         self.discovery.keep(&self.current.load().plan);
     }
 
-    /// Resolves when endpoints were found, or are gone.
-    pub(crate) async fn rediscovered(&mut self) {
-        self.discovery.changed().await;
-    }
-
     /// Puts in force what was found.
-    pub(crate) fn rediscover(&mut self) {
+    fn rediscover(&mut self) {
         let old = self.current.load_full();
         self.put_in_force(&old, Arc::clone(&old.plan));
     }

@@ -21,7 +21,7 @@ use crate::generation::Generation;
 use crate::plan::Plan;
 pub use crate::reload::StartError;
 use crate::reload::{self, Builtins, Reloader, Running};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, SizeSource};
 use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
 
@@ -120,7 +120,7 @@ impl Server {
         let ready = Arc::new(AtomicBool::new(false));
         let (listeners, workers) = self.deal();
         let Self { admin, builtins, to_run, generation, registry, metrics, .. } = self;
-        let (mut reloads, to_reload) = (self.reloads, self.to_reload);
+        let (reloads, to_reload) = (self.reloads, self.to_reload);
         // Nobody took them: nobody can reload.
         drop(self.reload_orders);
         let gauges = Arc::clone(&registry);
@@ -143,42 +143,19 @@ impl Server {
         }
         let mut stop = pin!(stop);
         let mut discovery = Discovery::new(Arc::clone(&metrics));
-        discovery.keep(&generation.plan);
-        // Who connects meanwhile waits in the backlog of the listener.
-        let told = tokio::select! {
-            () = discovery.hear_all() => false,
-            () = &mut stop => true,
-        };
-        let generation = Generation::after(
-            Some(&generation),
-            Arc::clone(&generation.plan),
-            |one| discovery.complete(one),
-            &registry,
-            &metrics,
-        );
-        discovery.take_news();
+        let ended = heard(&mut discovery, &generation.plan, stop.as_mut()).await.is_none();
+        let generation = generation.with(|one| discovery.complete(one), &registry, &metrics);
         let current = Arc::new(ArcSwap::from_pointee(generation));
-        let sizes = Arc::clone(&current);
-        metrics.sizes(Box::new(move || {
-            let current = sizes.load();
-            let upstreams = current.upstreams.iter();
-            upstreams.map(|one| (one.name.to_string(), one.endpoint_ids().count())).collect()
-        }));
+        metrics.sizes(sizes(&current));
         let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
         let mut running =
             Running::new(fleet, current, listeners, builtins, registry, metrics, discovery);
         ready.store(true, Ordering::Relaxed);
-        while !told {
-            tokio::select! {
-                () = &mut stop => break,
-                Some(request) = reloads.recv() => tokio::select! {
-                    () = &mut stop => break,
-                    () = running.obey(request) => {}
-                },
-                () = running.rediscovered() => running.rediscover(),
-            }
+        if ended {
+            drop(reloads);
+        } else {
+            running.serve(stop, reloads).await;
         }
-        drop(reloads);
         // All tunnels are told now, whatever becomes of their endpoints.
         running.stop_checking();
         let drain = running.current.load().plan.drain.timeout;
@@ -213,4 +190,30 @@ impl Server {
         });
         (dealt.collect(), workers)
     }
+}
+
+/// The first word of all sources of endpoints, or that there is none; `None` when `stop` came first. Who
+/// connects meanwhile waits in the backlog of the listener.
+async fn heard(
+    discovery: &mut Discovery,
+    plan: &Plan,
+    stop: impl Future<Output = ()>,
+) -> Option<()> {
+    discovery.keep(plan);
+    let heard = tokio::select! {
+        () = discovery.hear_all() => Some(()),
+        () = stop => None,
+    };
+    discovery.take_news();
+    heard
+}
+
+/// How many endpoints each upstream has, whenever that is asked.
+fn sizes(current: &Arc<ArcSwap<Generation>>) -> SizeSource {
+    let current = Arc::clone(current);
+    Box::new(move || {
+        let current = current.load();
+        let upstreams = current.upstreams.iter();
+        upstreams.map(|one| (one.name.to_string(), one.endpoint_ids().count())).collect()
+    })
 }

@@ -72,24 +72,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
                 ),
             );
         }
-        let (endpoints, mut discovered) =
-            endpoints(&upstream.endpoints, &at.key("endpoints"), mistakes);
-        match upstream.endpoints_file.as_deref() {
-            Some("") => {
-                mistakes.add(&at.key("endpoints_file"), "this names no file: give its path")
-            }
-            Some(file) => {
-                let source = Source::File(folder.join(file));
-                discovered.push(Discovered { source, weight: 1, backup: false });
-            }
-            None => {}
-        }
-        let all_backups = endpoints.iter().map(|one| one.backup);
-        let mut all_backups = all_backups.chain(discovered.iter().map(|one| one.backup)).peekable();
-        if all_backups.peek().is_some() && all_backups.all(|backup| backup) {
-            mistakes
-                .add(&at.key("endpoints"), "all of these are backups: at least one must not be");
-        }
+        let (endpoints, discovered) = members(upstream, &at, folder, mistakes);
         let written = upstream.sticky.as_ref();
         let sticky = written.and_then(|written| {
             sticky::build(written, name, config.secret.as_ref(), &at.key("sticky"), mistakes)
@@ -122,6 +105,31 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
         });
     }
     upstreams
+}
+
+/// The endpoints of an upstream, and where further ones are found.
+fn members(
+    upstream: &config::Upstream,
+    at: &At,
+    folder: &Path,
+    mistakes: &mut Mistakes,
+) -> (Vec<Endpoint>, Vec<Discovered>) {
+    let list = at.key("endpoints");
+    let (endpoints, mut discovered) = endpoints(&upstream.endpoints, &list, mistakes);
+    match upstream.endpoints_file.as_deref() {
+        Some("") => mistakes.add(&at.key("endpoints_file"), "this names no file: give its path"),
+        Some(file) => {
+            let source = Source::File(folder.join(file));
+            discovered.push(Discovered { source, weight: 1, backup: false });
+        }
+        None => {}
+    }
+    let backups = endpoints.iter().map(|one| one.backup);
+    let mut backups = backups.chain(discovered.iter().map(|one| one.backup)).peekable();
+    if backups.peek().is_some() && backups.all(|backup| backup) {
+        mistakes.add(&list, "all of these are backups: at least one must not be");
+    }
+    (endpoints, discovered)
 }
 
 impl Upstream {
