@@ -10,6 +10,7 @@ mod dns;
 mod file;
 mod members;
 mod pace;
+mod runtime;
 mod source;
 
 use std::borrow::Cow;

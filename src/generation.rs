@@ -79,16 +79,6 @@ impl Generation {
         Self { plan, upstreams, routes, in_use: Arc::new(metrics.reloads().begin()) }
     }
 
-    /// The same plan with other endpoints, as `found` completes its upstreams.
-    pub fn with(
-        &self,
-        found: impl Fn(&plan::Upstream) -> Cow<'_, plan::Upstream>,
-        registry: &Registry,
-        metrics: &Metrics,
-    ) -> Self {
-        Self::after(Some(self), Arc::clone(&self.plan), found, registry, metrics)
-    }
-
     /// Everything about the route that takes a request.
     pub fn find(&self, facts: &plan::Facts<'_>) -> Option<Way<'_>> {
         let (id, route) = self.plan.routes.find(facts)?;

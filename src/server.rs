@@ -143,9 +143,11 @@ impl Server {
         }
         let mut stop = pin!(stop);
         let mut discovery = Discovery::new(Arc::clone(&metrics));
-        let ended = heard(&mut discovery, &generation.plan, stop.as_mut()).await.is_none();
-        let generation = generation.with(|one| discovery.complete(one), &registry, &metrics);
-        let current = Arc::new(ArcSwap::from_pointee(generation));
+        let plan = Arc::clone(&generation.plan);
+        // What follows is not its successor: what is found now is as warm as what is written down.
+        drop(generation);
+        let ended = heard(&mut discovery, &plan, stop.as_mut()).await.is_none();
+        let current = first(plan, &discovery, &registry, &metrics);
         metrics.sizes(sizes(&current));
         let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
         let mut running =
@@ -206,6 +208,17 @@ async fn heard(
     };
     discovery.take_news();
     heard
+}
+
+/// `plan` with what was found.
+fn first(
+    plan: Arc<Plan>,
+    discovery: &Discovery,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> Arc<ArcSwap<Generation>> {
+    let found = Generation::after(None, plan, |one| discovery.complete(one), registry, metrics);
+    Arc::new(ArcSwap::from_pointee(found))
 }
 
 /// How many endpoints each upstream has, whenever that is asked.

@@ -114,6 +114,24 @@ fn every_address_of_a_name_is_an_endpoint_and_changes_are_followed() {
 }
 
 #[test]
+fn what_is_found_at_the_start_is_warm_and_who_joins_later_begins_slowly() {
+    let (dns, port) = (Dns::new(0), free());
+    let [first, second, later] = [1, 2, 3].map(|last| named((own(last), port)));
+    let written = named((own(4), 0));
+    dns.is("chat.test", &[first.ip(), second.ip()]);
+    let endpoints =
+        format!("slow_start: 1h, endpoints: [ \"{written}\", \"dns://chat.test:{port}\" ]");
+    let bowline = Bowline::with(&yaml(&endpoints, &resolver(dns.address)));
+    assert!(shares(bowline.address, 30).into_values().all(|count| count == 10));
+    dns.is("chat.test", &[first.ip(), second.ip(), later.ip()]);
+    bowline.wait_metric(SIZE, 4.0);
+    // A tenth of its share; a quarter would be 20.
+    let shares = shares(bowline.address, 80);
+    let newcomer = shares.get(&later.to_string()).copied().unwrap_or_default();
+    assert!(newcomer < 10 && shares[&first.to_string()] > 20, "{shares:?}");
+}
+
+#[test]
 fn srv_records_bring_ports_weights_and_backups() {
     let dns = Dns::new(0);
     let [heavy, light, backup] = [1, 2, 3].map(|last| named((own(last), 0)));

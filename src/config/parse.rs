@@ -41,13 +41,13 @@ struct Top {
 }
 
 const SETTINGS: Top = Top {
-    is: Value::is_mapping,
+    is: |value| matches!(value, Value::Mapping(_)),
     empty: "the file says nothing; write at least `listeners`, `routes` and `upstreams`",
     other: "the file must be a mapping; write settings as `key: value`, such as `listeners:`",
 };
 
 const ENDPOINTS: Top = Top {
-    is: Value::is_sequence,
+    is: |value| matches!(value, Value::Sequence(_)),
     empty: "the file says nothing; write a list of endpoints, such as `- 10.0.0.1:9001`",
     other: "the file must be a list; write endpoints as `- 10.0.0.1:9001`, one a line",
 };

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
-use hickory_resolver::{Resolver as Builder, TokioResolver};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Addresses, Reply, Service, of_addresses, of_services};
 use super::pace;
+use super::runtime::Runtime;
 use super::source::{Fault, Source};
 use crate::plan::{Endpoint, Resolver};
+
+type Asked = hickory_resolver::Resolver<Runtime>;
 
 /// Each question is asked so often, at least: a datagram may be lost.
 const TRIES: u32 = 3;
@@ -36,7 +37,7 @@ pub(super) enum Question {
 pub(super) struct Names {
     question: Question,
     terms: Resolver,
-    resolver: Option<TokioResolver>,
+    resolver: Option<Asked>,
     /// What is known of the name, or of the targets of its SRV records.
     known: BTreeMap<String, Addresses>,
     failures: u32,
@@ -127,9 +128,9 @@ impl Names {
 }
 
 /// Asks the servers of `terms`, or those of the system.
-fn resolver(terms: &Resolver) -> Result<TokioResolver, NetError> {
+fn resolver(terms: &Resolver) -> Result<Asked, NetError> {
     let mut builder = if terms.servers.is_empty() {
-        TokioResolver::builder_tokio()?
+        Asked::builder(Runtime::default())?
     } else {
         let servers = terms.servers.iter().map(|server| {
             let mut known = NameServerConfig::udp_and_tcp(server.ip());
@@ -138,7 +139,7 @@ fn resolver(terms: &Resolver) -> Result<TokioResolver, NetError> {
             known
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        Builder::builder_with_config(config, TokioRuntimeProvider::default())
+        Asked::builder_with_config(config, Runtime::default())
     };
     let options = builder.options_mut();
     options.timeout = terms.timeout / TRIES;
@@ -151,11 +152,7 @@ fn resolver(terms: &Resolver) -> Result<TokioResolver, NetError> {
 }
 
 /// Both kinds of addresses of a name.
-async fn both(
-    resolver: &TokioResolver,
-    name: &str,
-    longest: Duration,
-) -> (Reply<IpAddr>, Reply<IpAddr>) {
+async fn both(resolver: &Asked, name: &str, longest: Duration) -> (Reply<IpAddr>, Reply<IpAddr>) {
     let of = |kind| {
         lookup(resolver, name, kind, longest, |data| match data {
             RData::A(ip) => Some(IpAddr::V4(ip.0)),
@@ -166,7 +163,7 @@ async fn both(
     tokio::join!(of(RecordType::A), of(RecordType::AAAA))
 }
 
-async fn services(resolver: &TokioResolver, name: &str, longest: Duration) -> Reply<Service> {
+async fn services(resolver: &Asked, name: &str, longest: Duration) -> Reply<Service> {
     lookup(resolver, name, RecordType::SRV, longest, |data| match data {
         RData::SRV(srv) => Some(Service {
             priority: srv.priority,
@@ -180,7 +177,7 @@ async fn services(resolver: &TokioResolver, name: &str, longest: Duration) -> Re
 }
 
 async fn lookup<T>(
-    resolver: &TokioResolver,
+    resolver: &Asked,
     name: &str,
     kind: RecordType,
     longest: Duration,

@@ -1,7 +1,7 @@
 //! Every live endpoint by upstream and address, shared by all plan generations: counts outlive
 //! the configuration that began them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -25,6 +25,8 @@ struct Known {
     houses: HashMap<String, Weak<House>>,
     latest: HashMap<String, Weak<Latest>>,
     next_id: usize,
+    /// Upstreams without a secret.
+    unsigned: HashSet<String>,
     numbers: HashMap<String, u32>,
 }
 
@@ -97,8 +99,16 @@ impl Registry {
         Arc::clone(&self.sessions)
     }
 
-    /// What signs cookies where nobody gave a secret: another one in every process.
-    pub(super) fn secret(&self) -> &[u8] {
+    /// What signs the cookies of `upstream` where nobody gave a secret: another one in every process,
+    /// which is told once.
+    pub(super) fn secret(&self, upstream: &str) -> &[u8] {
+        if self.lock().unsigned.insert(upstream.to_owned()) {
+            tracing::warn!(
+                upstream,
+                "sticky cookies are signed with a key of this process alone: \
+                 set `secret`, so that other Bowlines and the next start honour them"
+            );
+        }
         &self.secret
     }
 
