@@ -10,7 +10,6 @@ mod reload;
 mod run;
 mod schema;
 mod service_manager;
-mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@
 //! - [`upstream`]: endpoints, balancing, leases, pools, dialling.
 //! - [`tunnel`]: two streams become one.
 //! - [`drain`]: how it all ends; [`error`]: what a client sees of a failure.
+//! - `discovery`: which endpoints there are, where names and files say it.
 //! - [`telemetry`], [`admin`]: counters, logs, and where to read them.
 //! - [`server`]: build, then run; [`cli`]: the command line.
 //!
@@ -21,6 +22,7 @@ pub mod accept;
 pub mod admin;
 pub mod cli;
 pub mod config;
+mod discovery;
 pub mod drain;
 pub mod error;
 pub mod exchange;
@@ -36,4 +38,5 @@ pub mod server;
 pub mod telemetry;
 pub mod tunnel;
 pub mod upstream;
+mod watch;
 mod websocket;

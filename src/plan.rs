@@ -13,8 +13,10 @@ mod listen_on;
 mod listener;
 mod networks;
 mod origins;
+mod resolver;
 mod route;
 mod routes;
+mod source;
 mod sticky;
 mod upstream;
 mod websocket;
@@ -40,10 +42,12 @@ pub use self::listen_on::ListenOn;
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
+pub use self::resolver::Resolver;
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
+pub use self::source::{Discovered, Source};
 pub use self::sticky::{Cookie, Sticky};
-pub use self::upstream::{KeepAlive, Upstream};
+pub use self::upstream::{KeepAlive, Upstream, listed};
 pub use self::websocket::{Pulse, Rate, WebSocket};
 pub use crate::proxy_protocol::Version as ProxyVersion;
 
@@ -58,6 +62,8 @@ pub struct Plan {
     pub routes: Routes,
     /// Where requests can go; a route names one by index.
     pub upstreams: Vec<Upstream>,
+    /// How names of the DNS are looked up for them.
+    pub resolver: Resolver,
     /// The admin listener, if any.
     pub admin: Option<SocketAddr>,
     /// Whether some upstream is told which address a client reached.
@@ -89,7 +95,7 @@ impl Plan {
     /// only when `mistakes` is still empty afterwards.
     pub fn build(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Self {
         let root = At::root();
-        let upstreams = upstream::build_all(config, mistakes);
+        let upstreams = upstream::build_all(config, folder, mistakes);
         let by_name: HashMap<&str, usize> =
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
@@ -101,6 +107,7 @@ impl Plan {
             routes: Routes::new(routes),
             admin: admin(config, &listeners, mistakes),
             listeners,
+            resolver: Resolver::build(&config.resolver, &root.key("resolver"), mistakes),
             trusted: Networks::read(
                 &config.trusted_proxies,
                 &root.key("trusted_proxies"),

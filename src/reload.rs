@@ -5,16 +5,17 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, Orders, PassedSockets, Settings,
-    TlsAcceptorHandle, tls,
+    BindError, Bound, Fleet, LiveListener, Order, PassedSockets, Settings, TlsAcceptorHandle, tls,
 };
 use crate::config::{Builtin, Mistakes};
+use crate::discovery::Discovery;
 use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan};
@@ -70,13 +71,16 @@ pub(crate) struct Request {
 pub(crate) struct Running {
     pub(crate) fleet: Fleet,
     pub(crate) current: Arc<ArcSwap<Generation>>,
-    listeners: Vec<Arc<LiveListener>>,
-    passed: PassedSockets,
-    builtins: Builtins,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
-    checkers: Option<Checkers>,
-    notices: mpsc::UnboundedSender<Notice>,
+    /// Whoever wants to know the plan hears each.
+    pub(crate) in_force: watch::Sender<Arc<Plan>>,
+    pub(crate) listeners: Vec<Arc<LiveListener>>,
+    pub(crate) passed: PassedSockets,
+    pub(crate) builtins: Builtins,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) discovery: Discovery,
+    /// `None` while nothing is checked.
+    pub(crate) checkers: Option<Checkers>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -116,19 +120,16 @@ impl Reloader {
 
 impl Running {
     /// Begins to check endpoints.
-    pub(crate) fn new(
-        fleet: Fleet,
-        current: Arc<ArcSwap<Generation>>,
-        listeners: Vec<Arc<LiveListener>>,
-        passed: PassedSockets,
-        builtins: Builtins,
-        registry: Arc<Registry>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let (notices, noticed) = mpsc::unbounded_channel();
-        tokio::spawn(pass_on(noticed, fleet.orders()));
-        let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, passed, builtins, registry, metrics, checkers, notices }
+    pub(crate) fn begin_checking(&mut self) {
+        let orders = self.fleet.orders();
+        let mut checkers = Checkers::new(move |notice| {
+            orders.send(match notice {
+                Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
+                Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
+            });
+        });
+        checkers.follow(&self.current.load().upstreams);
+        self.checkers = Some(checkers);
     }
 
     /// Ends the checks.
@@ -136,11 +137,42 @@ impl Running {
         self.checkers = None;
     }
 
-    /// Does what is asked, and answers.
-    pub(crate) fn obey(&mut self, request: Request) {
+    /// Does what `requests` ask for, and follows what is discovered, until `stop` resolves.
+    pub(crate) async fn serve(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(request) = requests.recv() => tokio::select! {
+                    () = &mut stop => return,
+                    () = self.obey(request) => {}
+                },
+                () = self.discovery.changed() => self.rediscover(),
+            }
+        }
+    }
+
+    /// Does what is asked, and answers. Where it is dropped on the way, nothing has changed.
+    async fn obey(&mut self, request: Request) {
         let Request { plan, dry, answer } = request;
+        if !dry {
+            // Nobody is to be without endpoints for having become a name.
+            self.discovery.begin(&plan);
+            self.discovery.hear_all().await;
+        }
         // Whoever asked may have gone; it is done all the same.
         answer.send(self.reload(*plan, dry)).ok();
+        // The one in force, whichever that is now.
+        self.discovery.keep(&self.current.load().plan);
+    }
+
+    /// Puts in force what was found.
+    fn rediscover(&mut self) {
+        let old = self.current.load_full();
+        self.put_in_force(&old, Arc::clone(&old.plan));
     }
 
     fn reload(&mut self, mut plan: Plan, dry: bool) -> Result<Report, StartError> {
@@ -167,13 +199,7 @@ impl Running {
         }
         // Nothing below can fail.
         logs::change(plan.log_level.as_str(), plan.access_log);
-        let generation = Generation::new(plan, &self.registry, &self.metrics);
-        let generation = Arc::new(generation);
-        self.current.store(Arc::clone(&generation));
-        // The old ones first: no endpoint is checked twice.
-        self.stop_checking();
-        self.checkers = Some(Checkers::start(&generation.upstreams, &self.notices));
-        self.part_with(&old, &generation);
+        self.put_in_force(&old, Arc::new(plan));
         self.listeners.clear();
         for (live, settings) in kept {
             live.change(settings);
@@ -191,6 +217,26 @@ impl Running {
 }
 
 impl Running {
+    /// The next generation: what does not differ from `old` goes on undisturbed.
+    fn put_in_force(&mut self, old: &Generation, plan: Arc<Plan>) {
+        self.discovery.take_news();
+        let new = Generation::after(
+            Some(old),
+            plan,
+            |one| self.discovery.complete(one),
+            &self.registry,
+            &self.metrics,
+        );
+        let new = Arc::new(new);
+        self.current.store(Arc::clone(&new));
+        // Before tunnels are drained: what checks had them told is taken back first.
+        if let Some(checkers) = &mut self.checkers {
+            checkers.follow(&new.upstreams);
+        }
+        self.in_force.send_replace(Arc::clone(&new.plan));
+        self.part_with(old, &new);
+    }
+
     /// Has the tunnels of what `new` has no more drained, and leaves in peace what is back.
     fn part_with(&self, old: &Generation, new: &Generation) {
         let (before, after) = (parts(old), parts(new));
@@ -218,7 +264,7 @@ impl Builtins {
     /// Gives each built-in upstream of `plan` the address of its server. Returns the servers that are
     /// new and must be run.
     pub(crate) fn settle(&mut self, plan: &mut Plan) -> Result<Vec<BuiltinServer>, StartError> {
-        let mut fresh = Vec::new();
+        let (mut fresh, mut known_now) = (Vec::new(), Vec::new());
         for upstream in &mut plan.upstreams {
             let Some(kind) = upstream.builtin else { continue };
             let known = self.0.iter().find(|(name, is, _)| *name == upstream.name && *is == kind);
@@ -229,22 +275,14 @@ impl Builtins {
                 let address = server.address()?;
                 fresh.push(server);
                 let endpoint = Endpoint::at(address);
-                self.0.push((upstream.name.clone(), kind, endpoint.clone()));
+                known_now.push((upstream.name.clone(), kind, endpoint.clone()));
                 endpoint
             };
             upstream.endpoints = vec![endpoint];
         }
+        // All of them run, or none is known.
+        self.0.append(&mut known_now);
         Ok(fresh)
-    }
-}
-
-/// Tells the workers what checks found, until there are no checks any more.
-async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
-    while let Some(notice) = noticed.recv().await {
-        orders.send(match notice {
-            Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
-            Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
-        });
     }
 }
 

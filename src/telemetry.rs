@@ -5,6 +5,7 @@
 pub mod access;
 mod counter;
 mod exposition;
+mod finding;
 mod health;
 pub mod logs;
 mod metrics;
@@ -16,8 +17,9 @@ mod upstream;
 mod worker;
 
 pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
+pub use finding::{Failing, Finding};
 pub use health::{CheckOutcome, Flag};
-pub use metrics::{EndpointGauge, EndpointSource, Metrics};
+pub use metrics::{EndpointGauge, EndpointSource, Metrics, SizeSource};
 pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};
 pub use shard::Sharded;

@@ -15,6 +15,7 @@ pub mod gate;
 mod hash;
 mod health;
 pub mod http1;
+mod latest;
 mod lease;
 mod open_packet;
 mod pool;
@@ -49,6 +50,7 @@ pub use self::endpoint::Endpoint;
 #[doc(hidden)]
 pub use self::health::fuzzing as check_fuzzing;
 pub use self::health::{Checkers, Mishap, Notice, is_local};
+pub use self::latest::Latest;
 pub use self::lease::Lease;
 pub use self::open_packet::Overhearing;
 pub use self::pool::Pool;
@@ -79,6 +81,9 @@ pub struct Upstream {
     /// Who is counted and waits.
     pub house: Arc<House>,
     departure: Departure,
+    /// Where the newest of its name is found.
+    pub latest: Arc<Latest>,
+    plan: plan::Upstream,
     endpoints: Vec<Arc<Endpoint>>,
     ward: Ward,
     balancer: Balancer,
@@ -91,6 +96,27 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// What follows `before` in the next plan: the same, where nothing differs. It is the newest then.
+    pub fn after(
+        before: Option<&Arc<Self>>,
+        plan: &plan::Upstream,
+        registry: &Registry,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        if let Some(before) = before.filter(|before| before.plan == *plan) {
+            return Arc::clone(before);
+        }
+        let mut fresh = Self::new(plan, registry, metrics);
+        if let Some(before) = before {
+            // The next one's turn is the next one's.
+            fresh.turn = AtomicU64::new(before.turn.load(Ordering::Relaxed));
+            fresh.seed = before.seed;
+        }
+        let fresh = Arc::new(fresh);
+        fresh.latest.is(&fresh);
+        fresh
+    }
+
     /// Joins a planned upstream with the endpoints' live state.
     pub fn new(plan: &plan::Upstream, registry: &Registry, metrics: &Metrics) -> Self {
         Self {
@@ -105,6 +131,8 @@ impl Upstream {
             sparing: plan.gates.sparing,
             house: registry.house(&plan.name),
             departure: Departure::new(&plan.source_addresses),
+            latest: registry.latest(&plan.name),
+            plan: plan.clone(),
             ward: Ward::new(plan, metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields", "origin", "proxy_protocol"]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("proxy_protocol", &[]),
     ("websocket", &[]),
     ("drain", &[]),
+    ("watch", &[]),
     // Two streams: no config, no route, no HTTP.
     ("tunnel", &[]),
     // Counts and tells what others hand to it; asks nobody.
@@ -30,6 +31,8 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ),
     // Decisions on what a request says, by what is planned.
     ("guard", &["fields", "origin", "plan"]),
+    // Lists for whoever asks; what becomes of them is not its business.
+    ("discovery", &["config", "plan", "telemetry", "watch"]),
     ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
     (
         "exchange",
@@ -66,19 +69,55 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ),
     ("admin", &["drain", "telemetry"]),
     // Sees everything that a plan decides on.
-    ("reload", &["accept", "config", "exchange", "generation", "plan", "telemetry", "upstream"]),
+    (
+        "reload",
+        &[
+            "accept",
+            "config",
+            "discovery",
+            "exchange",
+            "generation",
+            "plan",
+            "telemetry",
+            "upstream",
+        ],
+    ),
     (
         "server",
-        &["accept", "admin", "drain", "generation", "plan", "reload", "telemetry", "upstream"],
+        &[
+            "accept",
+            "admin",
+            "discovery",
+            "drain",
+            "generation",
+            "plan",
+            "reload",
+            "telemetry",
+            "upstream",
+        ],
     ),
-    ("cli", &["accept", "config", "drain", "exchange", "plan", "reload", "server", "telemetry"]),
+    (
+        "cli",
+        &[
+            "accept",
+            "config",
+            "discovery",
+            "drain",
+            "exchange",
+            "plan",
+            "reload",
+            "server",
+            "telemetry",
+            "watch",
+        ],
+    ),
     ("main", &["cli"]),
     // The program's alone.
     ("allocator", &[]),
 ];
 
 /// The design's own words, so that a generous line above cannot unsay them.
-const NEVER: [(&str, &[&str], &str); 7] = [
+const NEVER: [(&str, &[&str], &str); 8] = [
     ("tunnel", &["*"], "a tunnel is plain data and two sockets"),
     ("config", &["*"], "config says what is written; what it means is plan's"),
     ("plan", &["accept", "exchange", "upstream", "tunnel", "telemetry"], "plan uses only config"),
@@ -89,6 +128,11 @@ const NEVER: [(&str, &[&str], &str); 7] = [
         "a guard decides; who is asked next and what is told is the exchange's",
     ),
     ("exchange", &["accept", "server", "cli", "admin"], "stages do not look back"),
+    (
+        "discovery",
+        &["upstream", "generation", "reload", "exchange", "accept"],
+        "a source says who is there; what becomes of that is reload's",
+    ),
     (
         "telemetry",
         &["upstream", "plan", "exchange", "accept"],

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
 use crate::exchange::{Preview, Verdict, Visitor, preview};
-use crate::plan::{Endpoint, Listener, Plan, ProxyVersion, Route};
+use crate::plan::{Discovered, Endpoint, Listener, Plan, ProxyVersion, Route};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     let plan = load::plan(&args.file)?;
@@ -134,7 +134,8 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         return;
     }
     if let Some(upstream) = plan.upstream_of(route) {
-        let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
+        let written = upstream.endpoints.iter().map(endpoint);
+        let endpoints: Vec<String> = written.chain(upstream.discovered.iter().map(found)).collect();
         let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
         let endpoints = match upstream.builtin {
             Some(kind) => format!("built in: {}", kind.as_str()),
@@ -190,6 +191,13 @@ fn proxy_protocol(version: ProxyVersion) -> &'static str {
         ProxyVersion::V1 => "v1",
         ProxyVersion::V2 => "v2",
     }
+}
+
+/// Where endpoints are found, with what is not as usual about them.
+fn found(one: &Discovered) -> String {
+    let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
+    let backup = if one.backup { " backup" } else { "" };
+    format!("{}{weight}{backup}", one.source)
 }
 
 fn kind(websocket: bool) -> &'static str {

@@ -12,9 +12,15 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upstream settings")]
 pub struct Upstream {
-    /// The servers: `10.0.0.1:9001`, `chat.internal:9001`, `http://chat.internal:9001` or
-    /// `unix:/run/chat.sock`, or a mapping. Either these or `builtin` is needed. Default: none.
+    /// The servers: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`, or a
+    /// mapping. `dns://chat.internal:9001` stands for every address of that name, and
+    /// `dns+srv://_ws._tcp.chat.internal` for what its SRV records name; both follow the DNS. Either
+    /// these, `endpoints_file` or `builtin` is needed. Default: none.
     pub endpoints: Vec<EndpointEntry>,
+    /// A file with further endpoints: a YAML or JSON list like `endpoints`, without `dns://`. It is
+    /// read again whenever it changes; as long as it is broken, empty or gone, the last list holds.
+    /// Default: none.
+    pub endpoints_file: Option<String>,
     /// A server inside Bowline, in place of endpoints. Default: none.
     pub builtin: Option<Builtin>,
     /// Which endpoint gets the next request. Default: `least_connections`.

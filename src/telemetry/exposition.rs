@@ -69,6 +69,10 @@ families! {
     CONNECTIONS = gauge("bowline_connections", [], "Client connections open now, tunnels included.");
     DESCRIPTOR_LIMIT = gauge("bowline_descriptor_limit", [],
         "How many descriptors this process may open.");
+    DISCOVERY_FAILURES = counter("bowline_discovery_failures_total", ["upstream"],
+        "How often a source of endpoints was asked in vain, or said what is of no use.");
+    DISCOVERY_SUCCESS = gauge("bowline_discovery_success", ["upstream"],
+        "1 while the last word of every source of endpoints was good.");
     ENDPOINT_EJECTIONS = counter("bowline_endpoint_ejections_total", ["upstream", "endpoint"],
         "How often an endpoint was ejected for failures of clients' requests.");
     ENDPOINT_REQUESTS = gauge("bowline_endpoint_requests", ["upstream", "endpoint"],
@@ -131,6 +135,8 @@ families! {
         "How long successful dials took, TLS included.");
     UPSTREAM_NO_PORT = counter("bowline_upstream_no_port_total", ["upstream"],
         "Dials that found no free port to come from, each source address by itself.");
+    UPSTREAM_ENDPOINTS = gauge("bowline_upstream_endpoints", ["upstream"],
+        "Endpoints that an upstream has now, written down and found.");
     UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
         "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
@@ -195,6 +201,13 @@ impl Collector for Exposition {
         }
         for (name, panics) in self.tables.panics() {
             page.add(&UPSTREAM_PANIC, &[&name], panics.into());
+        }
+        for (name, finding) in self.tables.findings() {
+            page.add(&DISCOVERY_FAILURES, &[&name], finding.failures());
+            page.add(&DISCOVERY_SUCCESS, &[&name], finding.is_well().into());
+        }
+        for (name, size) in self.tables.sizes() {
+            page.add(&UPSTREAM_ENDPOINTS, &[&name], size as u64);
         }
         for ((upstream, endpoint), gauge) in self.tables.endpoints() {
             let labels: [&str; 2] = [&upstream, &endpoint];

@@ -1,13 +1,13 @@
 //! Every live endpoint by upstream and address, shared by all plan generations: counts outlive
 //! the configuration that began them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Endpoint;
 use super::gate::{House, Upgrades};
 use super::sessions::Sessions;
+use super::{Endpoint, Latest};
 use crate::plan;
 use crate::telemetry::EndpointGauge;
 
@@ -23,7 +23,10 @@ struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     upgrades: HashMap<String, Weak<Upgrades>>,
     houses: HashMap<String, Weak<House>>,
+    latest: HashMap<String, Weak<Latest>>,
     next_id: usize,
+    /// Upstreams without a secret.
+    unsigned: HashSet<String>,
     numbers: HashMap<String, u32>,
 }
 
@@ -56,6 +59,18 @@ impl Registry {
         live.collect()
     }
 
+    /// Where the newest `upstream` is found.
+    pub(super) fn latest(&self, upstream: &str) -> Arc<Latest> {
+        let mut known = self.lock();
+        if let Some(latest) = known.latest.get(upstream).and_then(Weak::upgrade) {
+            return latest;
+        }
+        known.latest.retain(|_, latest| latest.strong_count() > 0);
+        let latest = Arc::<Latest>::default();
+        known.latest.insert(upstream.to_owned(), Arc::downgrade(&latest));
+        latest
+    }
+
     /// Who is counted and who waits at `upstream`.
     pub(super) fn house(&self, upstream: &str) -> Arc<House> {
         self.lock().house(upstream)
@@ -84,8 +99,16 @@ impl Registry {
         Arc::clone(&self.sessions)
     }
 
-    /// What signs cookies where nobody gave a secret: another one in every process.
-    pub(super) fn secret(&self) -> &[u8] {
+    /// What signs the cookies of `upstream` where nobody gave a secret: another one in every process,
+    /// which is told once.
+    pub(super) fn secret(&self, upstream: &str) -> &[u8] {
+        if self.lock().unsigned.insert(upstream.to_owned()) {
+            tracing::warn!(
+                upstream,
+                "sticky cookies are signed with a key of this process alone: \
+                 set `secret`, so that other Bowlines and the next start honour them"
+            );
+        }
         &self.secret
     }
 
