@@ -280,6 +280,26 @@ fn sockets_to_an_address_that_vanished_are_drained_and_all_others_are_untouched_
 }
 
 #[test]
+fn sockets_to_an_address_that_vanished_live_on_where_the_configuration_says_so() {
+    let (dns, port) = (Dns::new(0), free());
+    let [stays, goes] = [1, 2].map(|last| Upstream::at((own(last), port).into()));
+    dns.is("chat.test", &[own(1), own(2)]);
+    let endpoints = format!("endpoints: [ \"dns://chat.test:{port}\" ]");
+    let extra = format!(
+        "{}websocket: {{ heartbeat: {{ interval: off }} }}\ndrain: {{ spread: 0s, on_removed: keep }}\n",
+        resolver(dns.address)
+    );
+    let bowline = Bowline::with(&yaml(&endpoints, &extra));
+    let mut sockets: Vec<_> = (0..4).map(|_| open(bowline.address, &[&stays, &goes])).collect();
+    dns.is("chat.test", &[own(1)]);
+    bowline.wait_metric(SIZE, 1.0);
+    // New ones go to who is there; the old ones feel nothing.
+    assert!((0..4).all(|_| open(bowline.address, &[&stays, &goes]).0 == 0));
+    sockets.iter_mut().for_each(|(_, client, server)| lives(client, server));
+    assert_eq!(sockets.iter().filter(|(at, ..)| *at == 1).count(), 2);
+}
+
+#[test]
 fn a_hundred_changes_fail_no_request_and_close_no_socket() {
     let (dns, port) = (Dns::new(0), free());
     let [a, b, c] = [1, 2, 3].map(|last| named((own(last), port)).ip());
