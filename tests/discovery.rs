@@ -167,6 +167,7 @@ fn while_the_dns_fails_in_whatever_way_the_last_endpoints_stay() {
     let endpoints = format!("endpoints: [ \"dns://chat.test:{port}\" ]");
     let extra = format!("admin: {{ address: 127.0.0.1:0 }}\n{}", resolver(dns.address));
     let process = Process::start("dns-fails", &yaml(&endpoints, &extra), None);
+    wait_for("the first answer", || process.metric(SUCCESS) == 1.0);
     let told = |what: &str| process.logged().matches(what).count();
     for (round, trouble) in kinds.into_iter().enumerate() {
         let (now, next) = if round % 2 == 0 { (first, second) } else { (second, first) };
@@ -445,6 +446,7 @@ fn a_reload_keeps_what_was_found_and_waits_for_what_is_new() {
     let text =
         |name: &str, more: &str| text(name, more).replacen("127.0.0.1:0", &listener.to_string(), 1);
     let process = Process::start("discovery-reload", &text("one.test", ""), None);
+    wait_for("the first answer", || process.metric(SUCCESS) == 1.0);
     dns.has(Some(Trouble::Silence));
     wait_for("silence to be told", || process.metric(SUCCESS) == 0.0);
     // Something else changes: the list stays, and nobody waits for it.
