@@ -167,6 +167,7 @@ fn while_the_dns_fails_in_whatever_way_the_last_endpoints_stay() {
     let endpoints = format!("endpoints: [ \"dns://chat.test:{port}\" ]");
     let extra = format!("admin: {{ address: 127.0.0.1:0 }}\n{}", resolver(dns.address));
     let process = Process::start("dns-fails", &yaml(&endpoints, &extra), None);
+    wait_for("the first answer", || process.metric(SUCCESS) == 1.0);
     let told = |what: &str| process.logged().matches(what).count();
     for (round, trouble) in kinds.into_iter().enumerate() {
         let (now, next) = if round % 2 == 0 { (first, second) } else { (second, first) };
@@ -277,6 +278,26 @@ fn sockets_to_an_address_that_vanished_are_drained_and_all_others_are_untouched_
     sockets.iter_mut().for_each(|(_, client, server)| lives(client, server));
     // What left is forgotten once its last socket is gone, whoever else is still there.
     wait_for("the endpoint to be forgotten", || !bowline.metrics.encode().contains(&tunnels(2)));
+}
+
+#[test]
+fn sockets_to_an_address_that_vanished_live_on_where_the_configuration_says_so() {
+    let (dns, port) = (Dns::new(0), free());
+    let [stays, goes] = [1, 2].map(|last| Upstream::at((own(last), port).into()));
+    dns.is("chat.test", &[own(1), own(2)]);
+    let endpoints = format!("endpoints: [ \"dns://chat.test:{port}\" ]");
+    let extra = format!(
+        "{}websocket: {{ heartbeat: {{ interval: off }} }}\ndrain: {{ spread: 0s, on_removed: keep }}\n",
+        resolver(dns.address)
+    );
+    let bowline = Bowline::with(&yaml(&endpoints, &extra));
+    let mut sockets: Vec<_> = (0..4).map(|_| open(bowline.address, &[&stays, &goes])).collect();
+    dns.is("chat.test", &[own(1)]);
+    bowline.wait_metric(SIZE, 1.0);
+    // New ones go to who is there; the old ones feel nothing.
+    assert!((0..4).all(|_| open(bowline.address, &[&stays, &goes]).0 == 0));
+    sockets.iter_mut().for_each(|(_, client, server)| lives(client, server));
+    assert_eq!(sockets.iter().filter(|(at, ..)| *at == 1).count(), 2);
 }
 
 #[test]
@@ -425,6 +446,7 @@ fn a_reload_keeps_what_was_found_and_waits_for_what_is_new() {
     let text =
         |name: &str, more: &str| text(name, more).replacen("127.0.0.1:0", &listener.to_string(), 1);
     let process = Process::start("discovery-reload", &text("one.test", ""), None);
+    wait_for("the first answer", || process.metric(SUCCESS) == 1.0);
     dns.has(Some(Trouble::Silence));
     wait_for("silence to be told", || process.metric(SUCCESS) == 0.0);
     // Something else changes: the list stays, and nobody waits for it.
