@@ -17,6 +17,7 @@ mod guarded;
 mod handshake;
 mod head;
 mod hygiene;
+mod identity;
 mod ledger;
 mod outbound_fields;
 mod part;
@@ -36,7 +37,8 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
-pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::connection::{Arrival, ClientStream, serve, turn_away};
+pub use self::identity::{ClientCertificate, Identity};
 pub use self::part::Part;
 pub use self::preview::{Preview, Verdict, Visitor, preview};
 pub use self::worker::{Snapshot, Worker};

@@ -14,6 +14,7 @@ mod origins;
 mod route;
 mod routes;
 mod sticky;
+mod tls;
 mod upstream;
 mod websocket;
 
@@ -34,12 +35,13 @@ pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::gates::{Bounds, Budget, Gates, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
-pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
+pub use self::listener::{Limits, Listener};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
 pub use self::sticky::{Cookie, Sticky};
+pub use self::tls::{CertificateFiles, ClientAuth, NamedFile, Tls};
 pub use self::upstream::{KeepAlive, Upstream};
 pub use self::websocket::{Pulse, Rate, WebSocket};
 

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, Orders, Settings, TlsAcceptorHandle, tls,
-};
+use crate::accept::tls::{self, Keeper, LiveTls, Vault};
+use crate::accept::{BindError, Bound, Fleet, LiveListener, Order, Orders, Settings};
 use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
 use crate::generation::Generation;
@@ -73,6 +72,8 @@ pub(crate) struct Running {
     builtins: Builtins,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    vault: Arc<Vault>,
+    keeper: Keeper,
     checkers: Option<Checkers>,
     notices: mpsc::UnboundedSender<Notice>,
 }
@@ -113,7 +114,7 @@ impl Reloader {
 }
 
 impl Running {
-    /// Begins to check endpoints.
+    /// Begins to check endpoints and to keep certificates in view.
     pub(crate) fn new(
         fleet: Fleet,
         current: Arc<ArcSwap<Generation>>,
@@ -121,11 +122,24 @@ impl Running {
         builtins: Builtins,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
+        vault: Arc<Vault>,
     ) -> Self {
         let (notices, noticed) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(noticed, fleet.orders()));
         let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, builtins, registry, metrics, checkers, notices }
+        let keeper = Keeper::start(in_view(&listeners), &vault, &metrics);
+        Self {
+            fleet,
+            current,
+            listeners,
+            builtins,
+            registry,
+            metrics,
+            vault,
+            keeper,
+            checkers,
+            notices,
+        }
     }
 
     /// Ends the checks.
@@ -145,7 +159,7 @@ impl Running {
         let difference = Difference::between(&old.plan, &plan);
         (plan.workers, plan.admin, plan.log_format) =
             (old.plan.workers, old.plan.admin, old.plan.log_format);
-        let tls = acceptors(&plan)?;
+        let tls = terminations(&plan, &self.vault)?;
         let mut gone = self.listeners.clone();
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
@@ -183,6 +197,7 @@ impl Running {
         for live in gone {
             live.close();
         }
+        self.keeper = Keeper::start(in_view(&self.listeners), &self.vault, &self.metrics);
         Ok(Report { difference })
     }
 }
@@ -246,11 +261,22 @@ async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
 }
 
 /// The TLS of each listener of `plan`, its files read anew.
-pub(crate) fn acceptors(plan: &Plan) -> Result<Vec<Option<TlsAcceptorHandle>>, StartError> {
+pub(crate) fn terminations(
+    plan: &Plan,
+    vault: &Arc<Vault>,
+) -> Result<Vec<Option<Arc<LiveTls>>>, StartError> {
     let mut mistakes = Mistakes::new("tls");
-    let mut load = |tls| tls::load(tls, &mut mistakes).map(TlsAcceptorHandle);
-    let acceptors = plan.listeners.iter().map(|one| one.tls.as_ref().and_then(&mut load)).collect();
-    mistakes.into_result(acceptors).map_err(StartError::Certificates)
+    let loaded = tls::load(plan, vault, &mut mistakes);
+    let loaded = mistakes.into_result(loaded).map_err(StartError::Certificates)?;
+    for warning in tls::warnings(plan, &loaded) {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// The TLS of these listeners.
+fn in_view(listeners: &[Arc<LiveListener>]) -> Vec<Arc<LiveTls>> {
+    listeners.iter().filter_map(|listener| listener.settings().tls.clone()).collect()
 }
 
 /// Binds a listener: a socket for each worker.

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::accept::tls::Vault;
 use crate::accept::{Bound, Fleet, LiveListener, Settings, WorkerListener};
 use crate::admin::{self, AdminState, ReloadOrder};
 use crate::drain::Phase;
@@ -36,6 +37,7 @@ pub struct Server {
     to_run: Vec<BuiltinServer>,
     generation: Generation,
     registry: Arc<Registry>,
+    vault: Arc<Vault>,
     metrics: Arc<Metrics>,
     reloader: Reloader,
     reloads: mpsc::Receiver<reload::Request>,
@@ -51,7 +53,8 @@ impl Server {
     pub fn bind(mut plan: Plan) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
-        let tls = reload::acceptors(&plan)?;
+        let vault = Arc::new(Vault::default());
+        let tls = reload::terminations(&plan, &vault)?;
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
             let settings = Settings { plan: plan_of_it.clone(), tls };
             reload::listener(settings, plan.workers)
@@ -70,6 +73,7 @@ impl Server {
             to_run,
             generation,
             registry,
+            vault,
             metrics,
             reloader,
             reloads,
@@ -117,7 +121,7 @@ impl Server {
         let (phase, phases) = watch::channel(Phase::Serving);
         let ready = Arc::new(AtomicBool::new(true));
         let (listeners, workers) = self.deal();
-        let Self { admin, builtins, to_run, generation, registry, metrics, .. } = self;
+        let Self { admin, builtins, to_run, generation, registry, vault, metrics, .. } = self;
         let (mut reloads, to_reload) = (self.reloads, self.to_reload);
         // Nobody took them: nobody can reload.
         drop(self.reload_orders);
@@ -141,8 +145,9 @@ impl Server {
         }
         let current = Arc::new(ArcSwap::from_pointee(generation));
         let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
+        let counters = Arc::clone(&metrics);
         let mut running =
-            Running::new(fleet, current, listeners, builtins, registry, Arc::clone(&metrics));
+            Running::new(fleet, current, listeners, builtins, registry, counters, vault);
         let mut stop = pin!(stop);
         loop {
             tokio::select! {

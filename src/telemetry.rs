@@ -12,6 +12,7 @@ mod process;
 mod reloads;
 mod route;
 mod shard;
+mod tls;
 mod upstream;
 mod worker;
 
@@ -21,5 +22,6 @@ pub use metrics::{EndpointGauge, EndpointSource, Metrics};
 pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};
 pub use shard::Sharded;
+pub use tls::{TlsFailure, TlsFile, TlsFiles, TlsHandshake};
 pub use upstream::UpstreamShard;
 pub use worker::WorkerShard;

@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::header::{FORWARDED, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::hygiene::remove_all;
+use super::identity::{Identity, claims_certificate};
 use super::outbound_fields::OutboundFields;
 use super::provenance::{Walk, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::config;
@@ -25,13 +27,31 @@ pub(super) struct Sender {
     scheme_unknown: bool,
     /// Its address as a field's value.
     address: HeaderValue,
+    /// Who it has proved to be; `None` where it was not asked for a certificate.
+    identity: Option<Box<Identity>>,
 }
 
 impl Sender {
     /// Notes a connection's other end.
     pub(super) fn new(peer: SocketAddr, tls: bool, scheme_unknown: bool) -> Self {
         let ip = peer.ip().to_canonical();
-        Self { peer: SocketAddr::new(ip, peer.port()), tls, scheme_unknown, address: value(ip) }
+        Self {
+            peer: SocketAddr::new(ip, peer.port()),
+            tls,
+            scheme_unknown,
+            address: value(ip),
+            identity: None,
+        }
+    }
+
+    /// Notes who the other end has proved to be.
+    pub(super) fn identified(self, identity: Option<Box<Identity>>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// The subject of the certificate that the other end has shown.
+    pub(super) fn subject(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref()?.subject()
     }
 
     /// The client's address: the peer's, or what trusted proxies say.
@@ -67,6 +87,11 @@ impl Sender {
     ) {
         if !trusted.contains(self.peer.ip()) {
             drop_forged(&mut fields.said);
+        }
+        if let Some(identity) = &self.identity {
+            // What was asked here is answered here: no proxy in front speaks for another client.
+            remove_all(&mut fields.said, claims_certificate);
+            identity.fields().for_each(|(name, value)| fields.add(name, value));
         }
         let (x, rfc7239) = match kind {
             config::Forwarded::Both => (true, true),
@@ -155,10 +180,11 @@ fn drop_forged(headers: &mut HeaderMap) {
 
 /// Names that tell an application who the client is, and the spellings that frameworks take for
 /// them (`X_Forwarded_For`, `X.Forwarded.For`).
-fn claims_origin(name: &HeaderName) -> bool {
-    let name = name.as_str();
+fn claims_origin(field: &HeaderName) -> bool {
+    let name = field.as_str();
     match name.as_bytes() {
         [b'f', ..] => name == "forwarded",
+        [b'c', ..] => claims_certificate(field),
         [b'x', b'-' | b'_' | b'.', rest @ ..] => {
             let same = |wanted: &[u8]| {
                 rest.len() >= wanted.len()
@@ -169,7 +195,11 @@ fn claims_origin(name: &HeaderName) -> bool {
             };
             // Forwarded is a family (-For, -Port, -Prefix ...), the others are names.
             let is = |wanted: &[u8]| rest.len() == wanted.len() && same(wanted);
-            same(b"forwarded") || is(b"real-ip") || is(b"client-ip") || is(b"cluster-client-ip")
+            same(b"forwarded")
+                || claims_certificate(field)
+                || is(b"real-ip")
+                || is(b"client-ip")
+                || is(b"cluster-client-ip")
         }
         _ => false,
     }
