@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -23,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 pub use self::reload::ReloadOrder;
+use crate::drain::Phase;
 use crate::telemetry::Metrics;
 
 /// For a whole request head, and between requests (hyper's timer runs while idle too). A scraper that
@@ -44,8 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct AdminState {
     /// The counters behind /metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether /readyz says ready: true once listeners are open, false from the start of a drain.
-    pub ready: Arc<AtomicBool>,
+    /// What /readyz tells.
+    pub phase: watch::Receiver<Phase>,
     /// Where reloads are asked for.
     pub reloads: mpsc::Sender<ReloadOrder>,
 }
@@ -146,7 +146,7 @@ mod tests {
         let mut silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let (metrics, (reloads, _)) = (Metrics::new(1), mpsc::channel(1));
-        let state = AdminState { metrics, ready: Arc::default(), reloads };
+        let state = AdminState { metrics, phase: watch::channel(Phase::Serving).1, reloads };
         let (_stop, stopping) = watch::channel(false);
         silent.write_all(b"GET /healthz HT").await.unwrap();
         connection(stream, Arc::new(state), Duration::from_millis(20), stopping).await;

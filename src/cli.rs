@@ -10,6 +10,7 @@ mod load;
 mod reload;
 mod run;
 mod schema;
+mod service_manager;
 mod watch;
 
 use std::io::Write as _;

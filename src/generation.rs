@@ -20,15 +20,13 @@ pub struct Generation {
     _in_use: InUse,
 }
 
-/// What of a route outlives its plan.
+/// What of a route outlives its plan: with its tunnels, so nothing large.
 #[derive(Debug)]
 pub struct LiveRoute {
     /// Its name, for logs.
     pub name: Arc<str>,
     /// The number of that name, by which its tunnels are found.
     pub number: u32,
-    /// Where it leads; every route of a checked plan leads somewhere.
-    pub upstream: Option<Arc<Upstream>>,
     /// Its counters, per worker.
     pub counters: Arc<Sharded<RouteShard>>,
     /// What its tunnels live by.
@@ -51,13 +49,17 @@ impl Generation {
                 Arc::new(LiveRoute {
                     name: Arc::from(route.name.as_str()),
                     number: registry.number(&route.name),
-                    upstream: upstreams.get(route.upstream).cloned(),
                     counters: metrics.route(&route.name),
                     limits: Arc::new(limits(route)),
                 })
             })
             .collect();
         Self { plan, upstreams, routes, _in_use: metrics.reloads().begin() }
+    }
+
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|one| *one.name == *name)
     }
 
     /// Everything about the route that takes a request.

@@ -8,6 +8,7 @@ mod drain;
 mod endpoint;
 mod gates;
 mod health;
+mod listen_on;
 mod listener;
 mod networks;
 mod origins;
@@ -35,6 +36,7 @@ pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
 pub use self::gates::{Bounds, Budget, Gates, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
+pub use self::listen_on::ListenOn;
 pub use self::listener::{Limits, Listener};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
@@ -60,6 +62,8 @@ pub struct Plan {
     pub admin: Option<SocketAddr>,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
+    /// Whether `//` in a path is `/`.
+    pub merge_slashes: bool,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
     pub pseudonym: HeaderValue,
     /// What it adds to the `Via` of an HTTP/1.1 message.
@@ -100,6 +104,7 @@ impl Plan {
                 &root.key("trusted_proxies"),
                 mistakes,
             ),
+            merge_slashes: config.merge_slashes.is_none_or(|merge| merge.0),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),
             pseudonym,
@@ -127,8 +132,14 @@ fn admin(config: &Config, listeners: &[Listener], mistakes: &mut Mistakes) -> Op
         mistakes.add(&at, "the admin listener needs an `address`, such as 127.0.0.1:9900");
         return None;
     };
-    let address = listener::address(address, &at.key("address"), mistakes)?;
-    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+    let address = match listen_on::address(address) {
+        Ok(address) => address,
+        Err(what) => {
+            mistakes.add(&at.key("address"), what);
+            return None;
+        }
+    };
+    if address.port() != 0 && listeners.iter().any(|one| one.on.address() == Some(address)) {
         mistakes.add(
             &at.key("address"),
             format!("{address} is a listener's address too: give the admin listener another port"),

@@ -11,7 +11,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::tls::{self, Keeper, LiveTls, Vault};
-use crate::accept::{BindError, Bound, Fleet, LiveListener, Order, Orders, Settings};
+use crate::accept::{
+    BindError, Bound, Fleet, LiveListener, Order, Orders, PassedSockets, Settings,
+};
 use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
 use crate::generation::Generation;
@@ -64,11 +66,19 @@ pub(crate) struct Request {
     answer: oneshot::Sender<Result<Report, StartError>>,
 }
 
+/// What outlives plans.
+pub(crate) struct Lasting {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// The parts of a running server that a plan decides on.
 pub(crate) struct Running {
     pub(crate) fleet: Fleet,
     pub(crate) current: Arc<ArcSwap<Generation>>,
     listeners: Vec<Arc<LiveListener>>,
+    passed: PassedSockets,
     builtins: Builtins,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -119,11 +129,11 @@ impl Running {
         fleet: Fleet,
         current: Arc<ArcSwap<Generation>>,
         listeners: Vec<Arc<LiveListener>>,
+        passed: PassedSockets,
         builtins: Builtins,
-        registry: Arc<Registry>,
-        metrics: Arc<Metrics>,
-        vault: Arc<Vault>,
+        lasting: Lasting,
     ) -> Self {
+        let Lasting { registry, vault, metrics } = lasting;
         let (notices, noticed) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(noticed, fleet.orders()));
         let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
@@ -132,6 +142,7 @@ impl Running {
             fleet,
             current,
             listeners,
+            passed,
             builtins,
             registry,
             metrics,
@@ -164,10 +175,10 @@ impl Running {
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
             let settings = Settings { plan: plan.clone(), tls };
-            let known = gone.iter().position(|one| one.settings().plan.address == plan.address);
+            let known = gone.iter().position(|one| one.settings().plan.on == plan.on);
             match known {
                 Some(at) => kept.push((gone.remove(at), settings)),
-                None => opened.push(listener(settings, old.plan.workers)?),
+                None => opened.push(listener(settings, &self.passed, old.plan.workers)?),
             }
         }
         if dry {
@@ -279,11 +290,12 @@ fn in_view(listeners: &[Arc<LiveListener>]) -> Vec<Arc<LiveTls>> {
     listeners.iter().filter_map(|listener| listener.settings().tls.clone()).collect()
 }
 
-/// Binds a listener: a socket for each worker.
+/// Opens a listener: a socket for each worker.
 pub(crate) fn listener(
     settings: Settings,
+    passed: &PassedSockets,
     workers: usize,
 ) -> Result<(Arc<LiveListener>, Vec<TcpListener>), StartError> {
-    let Bound { address, sockets } = Bound::new(settings.plan.address, workers)?;
+    let Bound { address, sockets } = Bound::on(&settings.plan.on, passed, workers)?;
     Ok((LiveListener::new(address, settings), sockets))
 }

@@ -4,23 +4,24 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::accept::tls::Vault;
-use crate::accept::{Bound, Fleet, LiveListener, Settings, WorkerListener};
+use crate::accept::{
+    Bound, Fleet, LiveListener, PassedSockets, RollCall, Settings, WorkerListener,
+};
 use crate::admin::{self, AdminState, ReloadOrder};
 use crate::drain::Phase;
 use crate::generation::Generation;
 use crate::plan::Plan;
 pub use crate::reload::StartError;
-use crate::reload::{self, Builtins, Reloader, Running};
+use crate::reload::{self, Builtins, Lasting, Reloader, Running};
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
@@ -33,9 +34,10 @@ const CUT: Duration = Duration::from_secs(2);
 pub struct Server {
     listeners: Vec<(Arc<LiveListener>, Vec<TcpListener>)>,
     admin: Option<Bound>,
+    passed: PassedSockets,
     builtins: Builtins,
     to_run: Vec<BuiltinServer>,
-    generation: Generation,
+    current: Arc<ArcSwap<Generation>>,
     registry: Arc<Registry>,
     vault: Arc<Vault>,
     metrics: Arc<Metrics>,
@@ -43,6 +45,8 @@ pub struct Server {
     reloads: mpsc::Receiver<reload::Request>,
     to_reload: mpsc::Sender<ReloadOrder>,
     reload_orders: Option<mpsc::Receiver<ReloadOrder>>,
+    phase: watch::Sender<Phase>,
+    roll_call: RollCall,
 }
 
 impl Server {
@@ -50,28 +54,37 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing stays bound then.
-    pub fn bind(mut plan: Plan) -> Result<Self, StartError> {
+    pub fn bind(plan: Plan) -> Result<Self, StartError> {
+        Self::bind_with(plan, PassedSockets::default())
+    }
+
+    /// The same, except where a socket was `passed` to this process.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing stays bound then.
+    pub fn bind_with(mut plan: Plan, passed: PassedSockets) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
         let vault = Arc::new(Vault::default());
         let tls = reload::terminations(&plan, &vault)?;
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
             let settings = Settings { plan: plan_of_it.clone(), tls };
-            reload::listener(settings, plan.workers)
+            reload::listener(settings, &passed, plan.workers)
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = plan.admin.map(|address| Bound::new(address, 1)).transpose()?;
         let mut builtins = Builtins::default();
         let to_run = builtins.settle(&mut plan)?;
-        let generation = Generation::new(plan, &registry, &metrics);
+        let current = Arc::new(ArcSwap::from_pointee(Generation::new(plan, &registry, &metrics)));
         let (reloader, reloads) = Reloader::new();
         let (to_reload, reload_orders) = mpsc::channel(1);
         Ok(Self {
             listeners,
             admin,
+            passed,
             builtins,
             to_run,
-            generation,
+            current,
             registry,
             vault,
             metrics,
@@ -79,6 +92,8 @@ impl Server {
             reloads,
             to_reload,
             reload_orders: Some(reload_orders),
+            phase: watch::Sender::default(),
+            roll_call: RollCall::default(),
         })
     }
 
@@ -108,6 +123,21 @@ impl Server {
         self.reload_orders.take()
     }
 
+    /// What is in force.
+    pub fn generation(&self) -> Arc<ArcSwap<Generation>> {
+        Arc::clone(&self.current)
+    }
+
+    /// Where its life stands.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// The way to ask whether all workers are awake.
+    pub fn roll_call(&self) -> RollCall {
+        self.roll_call.clone()
+    }
+
     /// Serves until `stop` resolves, then drains: no new connection, requests finish, tunnels end
     /// by the plan's `drain` deadline, or at once when `now` resolves.
     ///
@@ -118,10 +148,8 @@ impl Server {
         stop: impl Future<Output = ()>,
         now: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let ready = Arc::new(AtomicBool::new(true));
         let (listeners, workers) = self.deal();
-        let Self { admin, builtins, to_run, generation, registry, vault, metrics, .. } = self;
+        let Self { admin, passed, builtins, to_run, current, registry, metrics, phase, .. } = self;
         let (mut reloads, to_reload) = (self.reloads, self.to_reload);
         // Nobody took them: nobody can reload.
         drop(self.reload_orders);
@@ -130,25 +158,17 @@ impl Server {
         for builtin in to_run {
             tokio::spawn(builtin.serve());
         }
-        let (end_admin, admin_ended) = tokio::sync::oneshot::channel::<()>();
-        if let Some(socket) = admin.and_then(|bound| bound.sockets.into_iter().next()) {
-            let listener = tokio::net::TcpListener::from_std(socket)?;
-            let state = Arc::new(AdminState {
-                metrics: Arc::clone(&metrics),
-                ready: Arc::clone(&ready),
-                reloads: to_reload,
-            });
-            tokio::spawn(admin::serve(listener, state, async {
-                // Either way the process is at its end.
-                drop(admin_ended.await);
-            }));
-        }
-        let current = Arc::new(ArcSwap::from_pointee(generation));
-        let fleet = Fleet::start(workers, &current, &metrics, &phases)?;
-        let counters = Arc::clone(&metrics);
-        let mut running =
-            Running::new(fleet, current, listeners, builtins, registry, counters, vault);
-        let mut stop = pin!(stop);
+        let state = AdminState {
+            metrics: Arc::clone(&metrics),
+            phase: phase.subscribe(),
+            reloads: to_reload,
+        };
+        let end_admin = serve_admin(admin, state)?;
+        let fleet = Fleet::start(workers, &current, &metrics, &phase.subscribe(), &self.roll_call)?;
+        let lasting = Lasting { registry, vault: self.vault, metrics };
+        let mut running = Running::new(fleet, current, listeners, passed, builtins, lasting);
+        phase.send_replace(Phase::Serving);
+        let (mut stop, mut now) = (pin!(stop), pin!(now));
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -156,24 +176,17 @@ impl Server {
             }
         }
         drop(reloads);
+        let drain = running.current.load().plan.drain;
+        phase.send_replace(Phase::Leaving);
+        let told_twice = !pauses(drain.delay, now.as_mut()).await;
         // All tunnels are told now, whatever becomes of their endpoints.
         running.stop_checking();
-        let drain = running.current.load().plan.drain.timeout;
-        tracing::info!(deadline = ?drain, "draining: no new connections, waiting for requests and tunnels");
-        ready.store(false, Ordering::Relaxed);
         phase.send_replace(Phase::Draining);
         let mut ended = Box::pin(running.fleet.ended());
-        tokio::select! {
-            () = &mut ended => {
-                tracing::info!("drained");
-                drop(end_admin);
-                return Ok(());
-            }
-            () = now => tracing::warn!("told twice: ending at once"),
-            () = tokio::time::sleep(drain) => tracing::warn!("drain deadline: cutting what is left"),
+        if told_twice || !drains(drain.timeout, now, ended.as_mut()).await {
+            phase.send_replace(Phase::Cutting);
+            drop(timeout(CUT, ended).await);
         }
-        phase.send_replace(Phase::Cutting);
-        drop(timeout(CUT, ended).await);
         drop(end_admin);
         Ok(())
     }
@@ -181,7 +194,7 @@ impl Server {
     /// Deals the sockets out: each worker gets its own of every listener.
     fn deal(&mut self) -> (Vec<Arc<LiveListener>>, Vec<Vec<WorkerListener>>) {
         let mut workers: Vec<Vec<WorkerListener>> = Vec::new();
-        workers.resize_with(self.generation.plan.workers, Vec::new);
+        workers.resize_with(self.current.load().plan.workers, Vec::new);
         let dealt = std::mem::take(&mut self.listeners).into_iter().map(|(live, sockets)| {
             for (worker, socket) in workers.iter_mut().zip(sockets) {
                 worker.push(WorkerListener { live: Arc::clone(&live), socket });
@@ -190,4 +203,46 @@ impl Server {
         });
         (dealt.collect(), workers)
     }
+}
+
+/// Serves the admin plane, if there is one, until what is returned is dropped.
+fn serve_admin(bound: Option<Bound>, state: AdminState) -> io::Result<oneshot::Sender<()>> {
+    let (end, ended) = oneshot::channel();
+    if let Some(socket) = bound.and_then(|bound| bound.sockets.into_iter().next()) {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        tokio::spawn(admin::serve(listener, Arc::new(state), async {
+            drop(ended.await);
+        }));
+    }
+    Ok(end)
+}
+
+/// Goes on as before for `delay`. Whether it could: `now` cuts it short.
+async fn pauses(delay: Duration, now: Pin<&mut impl Future<Output = ()>>) -> bool {
+    if delay.is_zero() {
+        return true;
+    }
+    tracing::info!(?delay, "stopping: not ready any more, and serving a little longer");
+    tokio::select! {
+        () = sleep(delay) => true,
+        () = now => false,
+    }
+}
+
+/// Waits until all have `ended`. Whether they did by the `deadline`, and before `now`.
+async fn drains(
+    deadline: Duration,
+    now: Pin<&mut impl Future<Output = ()>>,
+    ended: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
+    tracing::info!(?deadline, "draining: no new connections, waiting for requests and tunnels");
+    tokio::select! {
+        () = ended => {
+            tracing::info!("drained");
+            return true;
+        }
+        () = now => tracing::warn!("told twice: ending at once"),
+        () = sleep(deadline) => tracing::warn!("drain deadline: cutting what is left"),
+    }
+    false
 }

@@ -95,7 +95,7 @@ impl Upstream {
             attempts: plan.gates.attempts,
             sparing: plan.gates.sparing,
             house: registry.house(&plan.name),
-            ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
+            ward: Ward::new(plan, metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),
             slow_start: plan.slow_start,

@@ -4,21 +4,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bowline::admin::{self, AdminState};
+use bowline::drain::Phase;
 use bowline::telemetry::Metrics;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A served admin plane; `stop` ends it.
 struct Plane {
     address: SocketAddr,
     metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    phase: watch::Sender<Phase>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
@@ -27,16 +27,16 @@ impl Plane {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (metrics, ready) = (Metrics::new(2), Arc::new(AtomicBool::new(true)));
+        let (metrics, phase) = (Metrics::new(2), watch::Sender::new(Phase::Starting));
         // Nobody takes them.
         let (reloads, _) = tokio::sync::mpsc::channel(1);
-        let (of_it, when) = (Arc::clone(&metrics), Arc::clone(&ready));
-        let state = AdminState { metrics: of_it, ready: when, reloads };
+        let of_it = Arc::clone(&metrics);
+        let state = AdminState { metrics: of_it, phase: phase.subscribe(), reloads };
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(listener, Arc::new(state), async {
             let _stopped = stopped.await;
         }));
-        Self { address, metrics, ready, stop, served }
+        Self { address, metrics, phase, stop, served }
     }
 
     /// Sends a request as it stands and reads until the connection ends.
@@ -77,10 +77,12 @@ async fn metrics_are_served_in_the_text_format() {
 }
 
 #[tokio::test]
-async fn ready_follows_the_flag_and_healthy_does_not() {
+async fn ready_follows_the_phase_and_healthy_does_not() {
     let plane = Plane::start().await;
+    assert_eq!(status(&plane.ask("GET", "/readyz", "").await), "503");
+    plane.phase.send_replace(Phase::Serving);
     assert_eq!(status(&plane.ask("GET", "/readyz", "").await), "200");
-    plane.ready.store(false, Ordering::Release);
+    plane.phase.send_replace(Phase::Leaving);
     let answer = plane.ask("GET", "/readyz", "").await;
     assert_eq!((status(&answer), body(&answer)), ("503", "draining\n"));
     let answer = plane.ask("GET", "/healthz", "").await;

@@ -47,14 +47,14 @@ const ARROWS: [(&str, &[&str]); 20] = [
         "accept",
         &["config", "drain", "exchange", "generation", "plan", "telemetry", "tunnel", "upstream"],
     ),
-    ("admin", &["telemetry"]),
+    ("admin", &["drain", "telemetry"]),
     // Sees everything that a plan decides on.
     ("reload", &["accept", "config", "exchange", "generation", "plan", "telemetry", "upstream"]),
     (
         "server",
         &["accept", "admin", "drain", "generation", "plan", "reload", "telemetry", "upstream"],
     ),
-    ("cli", &["accept", "config", "exchange", "plan", "reload", "server", "telemetry"]),
+    ("cli", &["accept", "config", "drain", "exchange", "plan", "reload", "server", "telemetry"]),
     ("main", &["cli"]),
     // The program's alone.
     ("allocator", &[]),

@@ -16,7 +16,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use bowline::config;
-use bowline::plan::Plan;
+use bowline::plan::{ListenOn, Plan};
 use bowline::server::Server;
 use support::{BOUND, Bowline, Wire, handshake, nobody, wait_for};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
@@ -26,7 +26,7 @@ fn every_configuration_loads_and_binds() {
     let certificates = certificates("every");
     for file in files("examples/config", "yaml") {
         let mut plan = plan(&file, &[("CERT_DIR", &certificates)]);
-        plan.listeners.iter_mut().for_each(|one| one.address = "127.0.0.1:0".parse().unwrap());
+        plan.listeners.iter_mut().for_each(|one| one.on = ListenOn::parse("127.0.0.1:0").unwrap());
         plan.admin = plan.admin.map(|_| "127.0.0.1:0".parse().unwrap());
         if let Err(error) = Server::bind(plan) {
             panic!("{}: {error}", file.display());
@@ -132,7 +132,7 @@ fn what_differs_comes_from_the_environment() {
     let file = folder().join("examples/config/env.yaml");
     let set = [("PORT", "8081"), ("BACKEND", "10.0.0.1:9001"), ("WORKERS", "3"), ("IDLE", "5m")];
     let plan = plan(&file, &set);
-    assert_eq!(plan.listeners[0].address, "127.0.0.1:8081".parse().unwrap());
+    assert_eq!(plan.listeners[0].on, ListenOn::parse("127.0.0.1:8081").unwrap());
     assert_eq!(plan.upstreams[0].endpoints[0].label, "10.0.0.1:9001");
     assert_eq!(plan.workers, 3);
     assert_eq!(plan.routes.all()[0].timeouts.idle.unwrap().as_secs(), 300);

@@ -506,6 +506,8 @@ fn the_head_crosses_as_it_came() {
         &upstream,
         &get(path, "X-Two: 1\r\nX-Two: 2\r\nX-Empty:\r\nX-Utf8: \u{e9}\r\nCookie: a=b; c=d\r\n"),
     );
+    // The path in its one form, and nothing else touched.
+    let path = "/a%2Fb/d;x=1?q=%20&q=+&r[]=%C3%A9";
     assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
     assert_eq!(headers(&head, "host"), ["test.example"]);
     assert_eq!(headers(&head, "x-two"), ["1", "2"]);

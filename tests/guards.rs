@@ -243,6 +243,59 @@ fn behind_a_trusted_proxy_the_origin_is_compared_with_what_the_client_asked() {
     }
 }
 
+// --- Paths ---------------------------------------------------------------------------------------
+
+#[test]
+fn no_spelling_of_a_path_walks_around_what_guards_it() {
+    let upstream = Upstream::new();
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\n\
+         routes: [ {{ name: a, match: {{ path: /admin }}, upstream: up, deny: [ 0.0.0.0/0 ] }},\n  \
+         {{ name: all, upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}\n",
+        upstream.address
+    ));
+    let asks = |target: &str| {
+        let mut client = bowline.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client
+    };
+    for (target, status) in [
+        ("/admin", 403),
+        ("//admin", 403),
+        ("/x/../admin", 403),
+        ("/./admin/x?y", 403),
+        ("/%61dmin", 403),
+        ("/%2e/admin", 403),
+        ("/x/%2e%2E/admin", 403),
+        ("http://a/x/../admin", 403),
+        // Servers differ in these, so nobody is to see them.
+        ("/x/..%2fadmin", 400),
+        ("/%2fadmin", 400),
+        ("/x\\..\\admin", 400),
+        ("/admin;a=b", 400),
+        ("/x/..;/admin", 400),
+        ("/..%5c..%5cadmin", 400),
+        ("/../admin", 400),
+        ("/%zz", 400),
+        ("/admin%00", 400),
+    ] {
+        assert_eq!(asks(target).answer().status, status, "{target}");
+        assert!(upstream.is_untouched(), "{target}");
+    }
+    // What routes see is what the upstream gets; what is all the same to them stays as it is.
+    for (target, seen) in [
+        ("/x//y/./%7Ez/..?q=//a/../%61", "/x/y/?q=//a/../%61"),
+        ("/scope%2fname;v=1", "/scope%2Fname;v=1"),
+        ("/administration", "/administration"),
+    ] {
+        let _client = asks(target);
+        let mut server = upstream.accept();
+        assert!(server.head().starts_with(&format!("GET {seen} HTTP/1.1\r\n")), "{target}");
+        server.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+}
+
 // --- allow and deny ------------------------------------------------------------------------------
 
 /// The status of a GET with these fields; the upstream answers 204 when it is asked.

@@ -152,6 +152,8 @@ fn said(wire: &mut Wire, text: &str) {
 
 /// Answers pings with what they hold, until a Close or the end.
 fn echo_pongs(wire: &mut Wire) {
+    // However long its client is silent: hundreds of these are opened one after another.
+    wire.stream.set_read_timeout(None).unwrap();
     loop {
         if !wire.has_more() {
             return;
@@ -217,7 +219,7 @@ fn get(bowline: &Bowline) -> u16 {
 fn is_found_down(act: Act, result: &str, check: &str) {
     let (ill, well) = (Endpoint::new(), Endpoint::new());
     ill.answers_checks(act);
-    let times = "interval: 100ms, rise: 2, fall: 2";
+    let times = "interval: 250ms, rise: 2, fall: 2";
     let health = format!("{{ active: {{ {check}, {times} }}, passive: {{ failures: 0 }} }}");
     let bowline = bowline(&[ill.address, well.address], &health);
     wait_down(&bowline, ill.address);
@@ -342,7 +344,7 @@ fn an_endpoint_that_flaps_faster_than_rise_and_fall_stays_up() {
         let even = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         perform(if even { Act::Status(503) } else { Act::Well }, &mut wire, &head);
     });
-    let bowline = bowline(&[address], "{ active: { interval: 100ms, rise: 2, fall: 2 } }");
+    let bowline = bowline(&[address], "{ active: { interval: 300ms, rise: 2, fall: 2 } }");
     bowline.wait_metric(&up(address), 1.0);
     wait_for("some checks", || {
         assert_eq!(bowline.metric(&up(address)), 1.0);
@@ -353,7 +355,7 @@ fn an_endpoint_that_flaps_faster_than_rise_and_fall_stays_up() {
 #[test]
 fn an_endpoint_that_refuses_is_ejected_no_client_sees_it_and_it_is_tried_again() {
     let (gone, well) = (nobody(), Endpoint::new());
-    let health = "{ passive: { failures: 3, eject: 300ms } }";
+    let health = "{ passive: { failures: 3, eject: 1s } }";
     let bowline = bowline(&[gone, well.address], health);
     for _ in 0..10 {
         assert_eq!(get(&bowline), 200);
@@ -477,6 +479,28 @@ fn with_every_endpoint_down_all_get_requests_unless_that_is_switched_off() {
         bowline.wait_metric(PANIC, 0.0);
         wait_for("an endpoint", || get(&bowline) == 200);
     }
+}
+
+#[test]
+fn a_backup_that_is_up_serves_however_many_others_are_down() {
+    let spare = Endpoint::new();
+    let dead: Vec<_> = (0..4).map(|_| support::nobody()).collect();
+    let mut endpoints: Vec<_> = dead.iter().map(|one| format!("\"{one}\"")).collect();
+    endpoints.push(format!("{{ address: \"{}\", backup: true }}", spare.address));
+    let bowline = Bowline::with(&format!(
+        "workers: 1\nlisteners: [ {{ address: 127.0.0.1:0 }} ]\nroutes: [ {{ name: r, upstream: up }} ]\n\
+         upstreams: {{ up: {{ endpoints: [ {} ],\n  \
+         health: {{ active: {{ interval: 20ms, rise: 1, fall: 1 }} }} }} }}\n",
+        endpoints.join(", ")
+    ));
+    for address in dead {
+        wait_down(&bowline, address);
+    }
+    for _ in 0..10 {
+        assert_eq!(get(&bowline), 200);
+    }
+    assert_eq!(spare.served(), 10);
+    bowline.wait_metric(PANIC, 0.0);
 }
 
 /// Two endpoints with `each` WebSockets, the first of which goes down; then the clients of both.

@@ -55,6 +55,26 @@ fn a_connection_serves_many_clients_one_after_another() {
 }
 
 #[test]
+fn a_connection_that_a_client_has_logged_in_on_is_nobody_elses() {
+    let upstream = Upstream::new();
+    let bowline = Bowline::in_front_of(upstream.address);
+    let challenge =
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n";
+    let login = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: NTLM TlRMTVNTUAAB\r\n\r\n";
+    let mut client = bowline.client();
+    for (request, answer) in [(GET, challenge), (login, OK)] {
+        client.send(request);
+        let mut server = upstream.accept();
+        server.head();
+        server.send(answer);
+        client.answer();
+    }
+    let (mut client, mut server) = first(&bowline, &upstream);
+    exchange(&mut client, &mut server);
+    assert_eq!(bowline.metric("bowline_upstream_reused_total{upstream=\"up\"}"), 1.0);
+}
+
+#[test]
 fn two_requests_at_once_have_a_connection_each_and_both_are_kept() {
     let upstream = Upstream::new();
     let bowline = Bowline::in_front_of(upstream.address);

@@ -12,9 +12,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use support::process::Process;
-use support::{SWITCHING, Upstream, Wire, handshake, wait_for};
+use support::{SWITCHING, Upstream, Wire, handshake, node, wait_for};
 
 /// What a configuration of these tests says beyond its upstreams.
 const FRONT: &str = "workers: 2\nadmin: { address: 127.0.0.1:0 }\nwebsocket: { frames: opaque }\n";
@@ -55,28 +56,6 @@ fn echoes((client, server): &mut (Wire, Wire)) {
     assert_eq!(client.exactly(4), b"down");
 }
 
-/// A server that answers every request with its own name.
-fn named(name: &'static str) -> SocketAddr {
-    let upstream = Upstream::new();
-    let address = upstream.address;
-    thread::spawn(move || {
-        loop {
-            let Some(mut wire) = upstream.try_accept() else {
-                thread::yield_now();
-                continue;
-            };
-            thread::spawn(move || {
-                while wire.has_more() {
-                    wire.head();
-                    let length = name.len();
-                    wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}"));
-                }
-            });
-        }
-    });
-    address
-}
-
 /// Who answers at `address`.
 fn who(address: SocketAddr) -> String {
     let mut client = Wire::connect(address);
@@ -98,7 +77,7 @@ fn reload(process: &Process, more: &[&str]) -> (i32, String) {
 
 #[test]
 fn sighup_moves_new_requests_and_no_open_socket() {
-    let (old, new) = (Upstream::new(), named("new"));
+    let (old, new) = (Upstream::new(), node("new"));
     let listener = free();
     let process = Process::start("sighup", &yaml(&[listener], old.address, ""), None);
     let mut sockets: Vec<_> = (0..20).map(|_| tunnel(listener, &old)).collect();
@@ -116,7 +95,7 @@ fn sighup_moves_new_requests_and_no_open_socket() {
 
 #[test]
 fn a_changed_file_is_read_however_it_was_changed() {
-    let (listener, names) = (free(), ["first", "second", "third", "fourth"].map(named));
+    let (listener, names) = (free(), ["first", "second", "third", "fourth"].map(node));
     let text = |at: usize| yaml(&[listener], names[at], "");
     let process = Process::start("watched", &text(0), None);
     assert_eq!(who(listener), "first");
@@ -141,7 +120,7 @@ fn a_changed_file_is_read_however_it_was_changed() {
 
 #[test]
 fn a_folder_that_a_link_swaps_is_noticed() {
-    let (listener, names) = (free(), ["one", "two"].map(named));
+    let (listener, names) = (free(), ["one", "two"].map(node));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("swapped");
     fs::remove_dir_all(&folder).ok();
     for (version, name) in ["v1", "v2"].into_iter().zip(names) {
@@ -185,7 +164,7 @@ fn listeners_come_and_go_and_the_kept_one_is_never_bound_again() {
 #[test]
 fn a_port_in_use_or_a_mistake_changes_nothing_and_is_told_where_it_was_asked() {
     let (listener, taken) = (free(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let (old, new) = (named("old"), named("new"));
+    let (old, new) = (node("old"), node("new"));
     let process = Process::start("refused", &yaml(&[listener], old, ""), None);
     let taken = taken.local_addr().unwrap();
     // Written beside it, so that only what is asked for reads it.
@@ -210,7 +189,7 @@ fn a_port_in_use_or_a_mistake_changes_nothing_and_is_told_where_it_was_asked() {
 #[test]
 fn a_dry_run_and_a_diff_tell_what_would_change_and_change_nothing() {
     let listener = free();
-    let (old, new) = (named("old"), named("new"));
+    let (old, new) = (node("old"), node("new"));
     let process = Process::start("dry", &yaml(&[listener], old, ""), None);
     let before = process.file.with_extension("before.yaml");
     fs::copy(&process.file, &before).unwrap();
@@ -234,9 +213,28 @@ fn a_dry_run_and_a_diff_tell_what_would_change_and_change_nothing() {
 }
 
 #[test]
+fn who_may_come_no_more_is_refused_on_the_connection_that_is_open_too() {
+    let (listener, server) = (free(), node("it"));
+    let text = yaml(&[listener], server, "");
+    let process = Process::start("deny", &text, None);
+    let mut client = Wire::connect(listener);
+    let mut status = || {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.answer().status
+    };
+    assert_eq!(status(), 200);
+    let address = format!("{{ address: \"{listener}\"");
+    let denied = text.replace(&address, &format!("{address}, deny: [ 127.0.0.0/8 ]"));
+    fs::write(&process.file, denied).unwrap();
+    let (code, said) = reload(&process, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(status(), 403);
+}
+
+#[test]
 fn two_hundred_reloads_fail_no_request_and_close_no_socket() {
     let (listener, upstream) = (free(), Upstream::new());
-    let server = named("it");
+    let server = node("it");
     let text = |number: usize| {
         let route = format!(
             "{{ name: ws, match: {{ path: /ws }}, upstream: live }}, {{ name: n{number}, match: {{ path: /n{number} }}, upstream: up }}, "
@@ -257,13 +255,16 @@ fn two_hundred_reloads_fail_no_request_and_close_no_socket() {
                     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                     assert_eq!(client.answer().body, b"it");
                     asked.fetch_add(1, Ordering::Relaxed);
+                    // The reloads need some of the machine too.
+                    thread::sleep(Duration::from_millis(2));
                 }
             });
         }
+        let address = process.admin();
         for number in 1..=200 {
             fs::write(&process.file, text(number)).unwrap();
-            let mut admin = Wire::connect(process.admin());
-            admin.send(format!("POST /reload HTTP/1.1\r\nHost: {}\r\n\r\n", process.admin()));
+            let mut admin = Wire::connect(address);
+            admin.send(format!("POST /reload HTTP/1.1\r\nHost: {address}\r\n\r\n"));
             let answer = admin.answer();
             assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
         }

@@ -7,6 +7,7 @@ pub mod check_frames;
 pub mod configuration;
 pub mod frames;
 pub mod open_packet;
+pub mod path;
 mod pieces;
 pub mod proxy_protocol;
 pub mod request_head;

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::PassedSockets;
+use crate::plan::ListenOn;
 use crate::upstream::KEEP_ALIVE;
 
 /// Connections the kernel holds while workers are busy; it caps this at net.core.somaxconn.
@@ -20,44 +22,91 @@ pub struct Bound {
     pub sockets: Vec<TcpListener>,
 }
 
-/// An address that cannot be listened on, with the mend.
+/// Why there is nothing to listen on, with the mend.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", self.mend())]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
+pub enum BindError {
+    /// An address that cannot be had.
+    #[error("cannot listen on {address}: {}", mend(*address, source))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket that nobody has passed.
+    #[error(
+        "cannot listen on systemd:{name}: no such socket was passed ({}); name it with \
+         `FileDescriptorName={name}` in the socket unit, or give an address",
+        those(passed)
+    )]
+    NotPassed {
+        /// The name that was asked for.
+        name: String,
+        /// The names that are there.
+        passed: Vec<String>,
+    },
 }
 
-impl BindError {
-    fn mend(&self) -> String {
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "the port is in use; stop the other program (`ss -ltnp 'sport = :{}'` names it) or choose another port",
-                self.address.port()
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "ports below 1024 need a privilege; give it (`setcap cap_net_bind_service=+ep` on the binary) or choose a port above 1023 instead of {}",
-                self.address.port()
-            ),
-            io::ErrorKind::AddrNotAvailable => {
-                "no interface of this machine has that address; use 0.0.0.0 or [::] for all of them"
-                    .to_owned()
-            }
-            _ => self.source.to_string(),
+fn mend(address: SocketAddr, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the port is in use; stop the other program (`ss -ltnp 'sport = :{}'` names it) or choose another port",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need a privilege; give it (`setcap cap_net_bind_service=+ep` on the binary) or choose a port above 1023 instead of {}",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface of this machine has that address; use 0.0.0.0 or [::] for all of them"
+                .to_owned()
         }
+        _ => source.to_string(),
+    }
+}
+
+fn those(passed: &[String]) -> String {
+    match passed {
+        [] => "none at all was".to_owned(),
+        some => format!("only {}", some.join(", ")),
     }
 }
 
 impl Bound {
+    /// What `workers` workers listen with `on` this: what was `passed` for it, else an address that is
+    /// bound now.
+    ///
+    /// # Errors
+    /// [`BindError`], whose text names the mend.
+    pub fn on(on: &ListenOn, passed: &PassedSockets, workers: usize) -> Result<Self, BindError> {
+        match (passed.find(on), on) {
+            (Some((address, socket)), _) => Self::shared(socket, address, workers)
+                .map_err(|source| BindError::Address { address, source }),
+            (None, ListenOn::Address(address)) => Self::new(*address, workers),
+            (None, ListenOn::Passed(name)) => {
+                let passed = passed.names().into_iter().map(str::to_owned).collect();
+                Err(BindError::NotPassed { name: name.clone(), passed })
+            }
+        }
+    }
+
+    /// One socket that listens already, for all workers: the kernel wakes all of them for a connection,
+    /// and one gets it.
+    fn shared(socket: &TcpListener, address: SocketAddr, workers: usize) -> io::Result<Self> {
+        let ours = SockRef::from(socket);
+        ours.set_tcp_nodelay(true)?;
+        ours.set_tcp_keepalive(&KEEP_ALIVE)?;
+        ours.set_nonblocking(true)?;
+        let sockets = (0..workers).map(|_| socket.try_clone()).collect::<io::Result<_>>()?;
+        Ok(Self { address, sockets })
+    }
+
     /// Binds `address` for `workers` workers.
     ///
     /// # Errors
     /// [`BindError`], whose text names the mend.
     pub fn new(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+        let failed = |source| BindError::Address { address, source };
         // With SO_REUSEPORT a second Bowline would silently take half of the connections. A bind
         // without it tells whether anybody listens there.
         drop(socket(address, false).map_err(failed)?);
@@ -109,7 +158,8 @@ mod tests {
             (io::ErrorKind::AddrNotAvailable, "no interface of this machine has that address"),
             (io::ErrorKind::OutOfMemory, "out of memory"),
         ] {
-            let error = BindError { address: ([10, 0, 0, 1], 443).into(), source: kind.into() };
+            let address = ([10, 0, 0, 1], 443).into();
+            let error = BindError::Address { address, source: kind.into() };
             let line = error.to_string();
             assert!(line.starts_with("cannot listen on 10.0.0.1:443: "), "{line}");
             assert!(line.contains(told), "{line}");
@@ -125,6 +175,6 @@ mod tests {
             assert_eq!(socket.local_addr().unwrap(), bound.address);
         }
         let again = Bound::new(bound.address, 1).unwrap_err();
-        assert_eq!(again.source.kind(), io::ErrorKind::AddrInUse);
+        assert!(again.to_string().contains("the port is in use"), "{again}");
     }
 }

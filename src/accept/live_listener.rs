@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::watch;
 
 use super::tls::LiveTls;
-use crate::plan::Listener;
+use crate::plan::{Access, Listener};
 
 /// A listener that all workers share; each has a socket of its own.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct LiveListener {
     /// As bound: the port is known even when 0 was asked for.
     pub address: SocketAddr,
     settings: ArcSwap<Settings>,
+    /// Who may come: asked about every request, whenever its connection began.
+    pub(super) access: Arc<ArcSwapOption<Access>>,
     inside: AtomicUsize,
     closed: watch::Sender<bool>,
 }
@@ -39,6 +41,7 @@ impl LiveListener {
     pub fn new(address: SocketAddr, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             address,
+            access: Arc::new(ArcSwapOption::new(settings.plan.access.clone())),
             settings: ArcSwap::from_pointee(settings),
             inside: AtomicUsize::new(0),
             closed: watch::Sender::new(false),
@@ -50,8 +53,9 @@ impl LiveListener {
         self.settings.load()
     }
 
-    /// Changes what connections live by that come from now on.
+    /// Changes what connections live by that come from now on, and who may come at once.
     pub fn change(&self, settings: Settings) {
+        self.access.store(settings.plan.access.clone());
         self.settings.store(Arc::new(settings));
     }
 

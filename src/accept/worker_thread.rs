@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -66,6 +66,28 @@ enum Delivery {
     Connection(Passed),
     /// A listener that a reload has opened.
     Listener(WorkerListener),
+    /// Somebody asks whether it is awake.
+    Call(Here),
+}
+
+/// Let go when a worker has heard a call.
+type Here = mpsc::Sender<()>;
+
+/// The way to ask whether all workers are awake. Nobody is asked before there are any.
+#[derive(Clone, Debug, Default)]
+pub struct RollCall(Arc<OnceLock<Vec<mpsc::UnboundedSender<Delivery>>>>);
+
+impl RollCall {
+    /// Resolves when every worker has heard the call; a worker that does not accept any more has.
+    pub async fn all(&self) {
+        let (here, mut heard) = mpsc::channel(1);
+        for inbox in self.0.get().into_iter().flatten() {
+            inbox.send(Delivery::Call(here.clone())).ok();
+        }
+        drop(here);
+        // Nobody says anything; the last one to let go ends it.
+        while heard.recv().await.is_some() {}
+    }
 }
 
 /// A fresh connection that one worker passes to another.
@@ -87,6 +109,7 @@ impl Fleet {
         plan: &Arc<ArcSwap<Generation>>,
         metrics: &Arc<Metrics>,
         phase: &watch::Receiver<Phase>,
+        roll_call: &RollCall,
     ) -> io::Result<Self> {
         let loads = Arc::new(Loads::new(listeners.len()));
         let (senders, inboxes): (Vec<_>, Vec<_>) =
@@ -127,6 +150,7 @@ impl Fleet {
                 drop(alive);
             })?);
         }
+        roll_call.0.set(senders.clone()).ok();
         drop(started);
         starts.iter().collect::<io::Result<()>>()?;
         Ok(Self { threads, inboxes: senders, orders, ended })
@@ -182,6 +206,7 @@ impl WorkerThread {
                 passed = inbox.recv() => match passed {
                     Some(Delivery::Connection(passed)) => self.take_over(passed),
                     Some(Delivery::Listener(listener)) => self.listen(listener),
+                    Some(Delivery::Call(here)) => drop(here),
                     None => break,
                 },
                 Some(order) = orders.recv() => order.obey(&self.worker),
@@ -193,7 +218,7 @@ impl WorkerThread {
         while let Some(delivery) = inbox.recv().await {
             match delivery {
                 Delivery::Connection(passed) => self.take_over(passed),
-                Delivery::Listener(_) => {}
+                Delivery::Listener(_) | Delivery::Call(_) => {}
             }
         }
         self.worker.close_idle();
@@ -314,7 +339,7 @@ impl WorkerThread {
             peer,
             tls: tls.is_some(),
             scheme_unknown: false,
-            access: plan.access.clone(),
+            access: Arc::clone(&live.access),
             server_name: None,
             identity: None,
             header_timeout: plan.header_timeout,
@@ -445,5 +470,35 @@ impl Stream for TlsStream<TcpStream> {
 impl ClientStream for TlsStream<TcpStream> {
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_call_ends_when_the_last_worker_has_heard_it() {
+        let call = RollCall::default();
+        call.all().await;
+        let (senders, mut inboxes): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        call.0.set(senders).unwrap();
+        let asleep = inboxes.pop();
+        let awake = async {
+            while let Some(Delivery::Call(here)) = inboxes[0].recv().await {
+                drop(here);
+            }
+        };
+        let calls = async {
+            assert!(timeout(Duration::from_secs(9), call.all()).await.is_err());
+            // It is gone, and nobody waits for it any more.
+            drop(asleep);
+            call.all().await;
+        };
+        tokio::select! {
+            () = awake => panic!("nobody calls"),
+            () = calls => {}
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! What each path of the admin plane says.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 use hyper::{Request, Response};
 use prometheus::TEXT_FORMAT;
+
+use crate::drain::Phase;
 
 use super::{AdminState, guard, reload};
 
@@ -16,7 +16,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "Bowline\n\n\
     /metrics  counters in the Prometheus text format\n\
     /healthz  200 while the process lives\n\
-    /readyz   200 while it takes new work, 503 while it drains\n\
+    /readyz   200 while it takes new work, 503 before and after\n\
     /reload   POST: read the configuration again; with ?dry_run only tell what would change\n";
 
 /// Answers one request; its body, if any, is not read. hyper leaves the body out for HEAD.
@@ -48,10 +48,11 @@ fn page<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => text(StatusCode::OK, TEXT_FORMAT, state.metrics.encode()),
         "/healthz" => text(StatusCode::OK, PLAIN, "ok\n"),
-        "/readyz" if state.ready.load(Ordering::Acquire) => {
-            text(StatusCode::OK, PLAIN, ready(state))
-        }
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
+        "/readyz" => match *state.phase.borrow() {
+            Phase::Serving => text(StatusCode::OK, PLAIN, ready(state)),
+            Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "starting\n"),
+            _ => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
+        },
         _ => text(StatusCode::OK, PLAIN, INDEX),
     }
 }

@@ -80,7 +80,8 @@ impl Asked {
     /// The listener of this port and scheme; else of this scheme; else the first.
     fn listener<'a>(&self, plan: &'a Plan) -> Option<&'a Listener> {
         let of_scheme = || plan.listeners.iter().filter(|one| one.tls.is_some() == self.tls);
-        let of_port = of_scheme().find(|one| Some(one.address.port()) == self.port);
+        let of_port =
+            of_scheme().find(|one| one.on.address().is_some_and(|at| Some(at.port()) == self.port));
         of_port.or_else(|| of_scheme().next()).or_else(|| plan.listeners.first())
     }
 
@@ -88,8 +89,8 @@ impl Asked {
         let mut text = String::new();
         let Some(listener) = self.listener(plan) else { return text };
         let tls = if listener.tls.is_some() { " with TLS" } else { "" };
-        let name = if listener.name == listener.address.to_string() { "" } else { &listener.name };
-        line(&mut text, "listener", format_args!("{}{tls} {name}", listener.address));
+        let name = if listener.name == listener.on.to_string() { "" } else { &listener.name };
+        line(&mut text, "listener", format_args!("{}{tls} {name}", listener.on));
         if (listener.tls.is_some()) != self.tls {
             line(
                 &mut text,

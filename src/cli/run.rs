@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::service_manager;
 use super::watch::Watch;
 use super::{CommandError, RunArgs, load};
+use crate::accept::PassedSockets;
 use crate::config::{self, Config, Format, Mistakes};
 use crate::plan::Plan;
 use crate::reload::Reloader;
@@ -20,7 +22,15 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let level = plan.log_level.as_str();
     let _flush = logs::init(level, plan.log_format == Format::Json, plan.access_log);
     let limit = raise_descriptor_limit();
-    let server = Server::bind(plan).map_err(|error| match error {
+    let passed = PassedSockets::from_env().map_err(|error| {
+        CommandError::unavailable(format!("bowline: a passed socket (LISTEN_FDS): {error}"))
+    })?;
+    for socket in passed.unused(plan.listeners.iter().map(|one| &one.on)) {
+        tracing::warn!(
+            "no listener uses the passed socket {socket}: give one the address `systemd:NAME`"
+        );
+    }
+    let server = Server::bind_with(plan, passed).map_err(|error| match error {
         StartError::Certificates(_) => CommandError::usage(error),
         _ => CommandError::unavailable(format!("bowline: {error}")),
     })?;
@@ -119,11 +129,20 @@ async fn serve(
             told = true;
         }
     };
+    let current = server.generation();
+    let stop_takes = move || {
+        let drain = current.load().plan.drain;
+        drain.delay.saturating_add(drain.timeout)
+    };
+    let told = service_manager::follow(server.phase(), stop_takes, limit);
+    let watchdog = service_manager::watchdog(server.roll_call());
     let reloading = reload_for_ever(&mut server, file, hangup);
     tokio::select! {
         result = server.run(stopping.notified(), again.notified()) => result,
         () = signals => Ok(()),
         () = reloading => Ok(()),
+        () = told => Ok(()),
+        () = watchdog => Ok(()),
     }
 }
 
@@ -151,9 +170,13 @@ fn reload_for_ever(
                 Some(order) = orders.recv() => Some(order),
             };
             let dry_run = order.as_ref().is_some_and(|order| order.dry_run);
+            if !dry_run {
+                service_manager::reloading();
+            }
             let outcome = reload(&reloader, &file, dry_run).await;
             watch.know();
             if !dry_run {
+                service_manager::reloaded(outcome.is_ok());
                 metrics.reloads().note(outcome.is_ok());
                 match &outcome {
                     Ok(report) => {

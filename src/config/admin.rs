@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The listener for `/metrics`, `/healthz` and `/readyz`. It asks nobody for a password: keep it
+/// The listener for `/metrics`, `/healthz` and `/readyz`, and for `POST /reload`, which reads the
+/// configuration again. It asks nobody for a password: keep it
 /// on an address that only operators reach.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of admin settings")]

@@ -9,7 +9,8 @@ use super::{Count, ProxyProtocol, Size, Time, Tls};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of listener settings")]
 pub struct Listener {
-    /// IP address and port, `127.0.0.1:8080` or `[::]:443`. Port 0 takes any free one. Required.
+    /// IP address and port, `127.0.0.1:8080` or `[::]:443`; port 0 takes any free one. Or `systemd:NAME`: the
+    /// socket that a socket unit with `FileDescriptorName=NAME` passes at the start. Required.
     pub address: Option<String>,
     /// The name in logs and metrics. Default: the address.
     pub name: Option<String>,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Admin, Count, Drain, Listener, Log, Route, Secret, Timeouts, Upstream, WebSocket};
+use super::{
+    Admin, Count, Drain, Listener, Log, Route, Secret, Switch, Timeouts, Upstream, WebSocket,
+};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -35,6 +37,10 @@ pub struct Config {
     /// Networks (`10.0.0.0/8`, `::1`) whose `Forwarded` and `X-Forwarded-*` headers are believed
     /// and kept. From everyone else they are dropped, since anyone can write them. Default: none.
     pub trusted_proxies: Vec<String>,
+    /// Whether `//` in a path is `/`, for routes as for upstreams; `.`, `..` and needless escapes are always
+    /// resolved. Turn it off where paths hold URLs (`/resize/https://...`); a route that guards `/a` then
+    /// takes no `//a`, which most servers take for the same. Default: `true`.
+    pub merge_slashes: Option<Switch>,
     /// The name that Bowline gives itself in the `Via` header. Default: `bowline`.
     pub via: Option<String>,
     /// Which headers tell the upstream about the client. Default: `both`.

@@ -172,8 +172,10 @@ where
         let ended = ready!(Pin::new(&mut this.tunnel).poll(cx));
         let held = this.tunnel.watch();
         held.counters().tunnel_ended(&ended);
-        if let Some(upstream) = &held.route.upstream {
-            upstream.tunnel_ended(held.lease.endpoint(), is_lost(&ended), ended.lasted);
+        let (generation, endpoint) = (held.worker.generation(), held.lease.endpoint());
+        // As it is now: the one that it began with may be long gone.
+        if let Some(upstream) = generation.upstream(&endpoint.upstream) {
+            upstream.tunnel_ended(endpoint, is_lost(&ended), ended.lasted);
         }
         if access::enabled() {
             access::tunnel_close(&access::TunnelClose {

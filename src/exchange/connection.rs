@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::StatusCode;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,8 +49,8 @@ pub struct Arrival {
     pub tls: bool,
     /// A proxy may have ended TLS before, and nobody has said whether it did.
     pub scheme_unknown: bool,
-    /// Who may come; `None` for everybody.
-    pub access: Option<Arc<Access>>,
+    /// Who may come to the listener, now and later; `None` for everybody.
+    pub access: Arc<ArcSwapOption<Access>>,
     /// The TLS server name, when a Host that differs from it is to be refused.
     pub server_name: Option<String>,
     /// Who it has proved to be by a certificate; `None` where it was not asked for one.

@@ -54,6 +54,8 @@ impl<'a> Attempts<'a> {
         let found = match way.upstream.lease(claim, &self.tried) {
             Ok(lease) => Ok(lease),
             Err(Shut::NoEndpoint) => Err(None),
+            // Who has been served badly already does not hold up those who were not served yet.
+            Err(Shut::Full) if self.is_retry() => Err(None),
             // Boxed: few ever wait, and every request would carry its size.
             Err(Shut::Full) => Box::pin(entry::queue(worker, timer, way, claim, &self.tried)).await,
         };

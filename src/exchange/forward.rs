@@ -9,11 +9,12 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::connection_auth;
 use super::dialling::{self, Attempts};
 use super::outbound_fields::OutboundFields;
 use super::reply::Refusal;
@@ -35,12 +36,15 @@ pub(super) struct Outbound {
     head: Bytes,
     framing: Framing,
     body: Option<RequestBody>,
+    /// Its connection is not for anybody else afterwards.
+    is_personal: bool,
 }
 
 /// An answer, and the endpoint that gave it.
 pub(super) struct Forwarded {
     pub(super) response: Response<AnswerBody>,
     lease: Lease,
+    is_personal: bool,
 }
 
 /// Sends `request` to `way`'s upstream and waits for the head of the answer.
@@ -72,7 +76,7 @@ pub(super) async fn forward(
                     continue;
                 }
             };
-        let Outbound { method, head, framing, body } = &mut request;
+        let Outbound { method, head, framing, body, is_personal } = &mut request;
         let mut in_flight =
             InFlight::new(connection, method.clone(), head.clone(), body.take(), *framing);
         let patience = way.route.timeouts.response;
@@ -90,7 +94,9 @@ pub(super) async fn forward(
                 // who switched protocols hears the rest of one.
                 let wanted = !story.is_held() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
                 let body = in_flight.into_body(wanted);
-                return Ok(Forwarded { response: head.map(|()| body), lease });
+                let is_personal =
+                    *is_personal || connection_auth::is_bound(head.headers(), &WWW_AUTHENTICATE);
+                return Ok(Forwarded { response: head.map(|()| body), lease, is_personal });
             }
             Some(Err(error)) => error,
         };
@@ -207,12 +213,13 @@ impl Forwarded {
         claim: &Claim,
         truncated: &Rc<Cell<bool>>,
     ) -> Response<ResponseBody> {
-        let Self { response, lease } = self;
+        let Self { response, lease, is_personal } = self;
         let overhearing = match response.status() {
             StatusCode::OK => way.upstream.overhearing(claim, lease.endpoint()),
             _ => None,
         };
-        let reuse = Some(Reuse { worker: Rc::clone(worker), keep_alive: way.upstream.keep_alive });
+        let reuse = (!is_personal)
+            .then(|| Reuse { worker: Rc::clone(worker), keep_alive: way.upstream.keep_alive });
         response.map(|incoming| {
             ResponseBody::upstream(Box::new(FromUpstream {
                 incoming,
@@ -244,6 +251,7 @@ pub(super) fn outbound(
         head: request_head(&parts.method, &target, fields.iter(), framing),
         framing,
         body: (!body.is_none()).then_some(body),
+        is_personal: connection_auth::is_bound(&fields.said, &AUTHORIZATION),
     }
 }
 

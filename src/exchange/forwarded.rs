@@ -70,11 +70,8 @@ impl Sender {
 
     /// Whether the client itself came over TLS: here, or at a trusted proxy in front.
     pub(super) fn is_secure(&self, headers: &HeaderMap, trusted: &Networks) -> bool {
-        let told = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        let secure = |proto: &[u8]| {
-            proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
-        };
-        self.tls || (trusted.contains(self.peer.ip()) && told().is_some_and(secure))
+        let scheme = self.asked(headers, "", trusted).scheme;
+        scheme.map_or(self.tls, |scheme| scheme == Scheme::Https)
     }
 
     /// Sets the forwarding headers of a request to `authority`.
@@ -178,29 +175,49 @@ fn drop_forged(headers: &mut HeaderMap) {
     remove_all(headers, claims_origin);
 }
 
-/// Names that tell an application who the client is, and the spellings that frameworks take for
-/// them (`X_Forwarded_For`, `X.Forwarded.For`).
+/// Names that tell an application who the client is or what it asked for, behind `x-`.
+const X_CLAIMS: [&[u8]; 8] = [
+    b"real-ip",
+    b"client-ip",
+    b"cluster-client-ip",
+    b"originating-ip",
+    b"original-forwarded-for",
+    b"remote-user",
+    // Some frameworks route by these instead of the path that was guarded.
+    b"original-url",
+    b"rewrite-url",
+];
+
+/// The same without `x-`.
+const CLAIMS: [&[u8]; 6] = [
+    b"forwarded",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"client-ip",
+    b"fastly-client-ip",
+    b"remote-user",
+];
+
+/// Whether a field is one that only a proxy in front may say, in one of the spellings that frameworks
+/// take for it (`X_Forwarded_For`, `X.Forwarded.For`).
 fn claims_origin(field: &HeaderName) -> bool {
-    let name = field.as_str();
-    match name.as_bytes() {
-        [b'f', ..] => name == "forwarded",
-        [b'c', ..] => claims_certificate(field),
+    if claims_certificate(field) {
+        return true;
+    }
+    let begins = |name: &[u8], wanted: &[u8]| {
+        name.len() >= wanted.len()
+            && name.iter().zip(wanted).all(|(byte, wanted)| match *wanted {
+                b'-' => matches!(byte, b'-' | b'_' | b'.'),
+                wanted => *byte == wanted,
+            })
+    };
+    let is = |name: &[u8], wanted: &[u8]| name.len() == wanted.len() && begins(name, wanted);
+    match field.as_str().as_bytes() {
         [b'x', b'-' | b'_' | b'.', rest @ ..] => {
-            let same = |wanted: &[u8]| {
-                rest.len() >= wanted.len()
-                    && rest.iter().zip(wanted).all(|(byte, wanted)| match *wanted {
-                        b'-' => matches!(byte, b'-' | b'_' | b'.'),
-                        wanted => *byte == wanted,
-                    })
-            };
             // Forwarded is a family (-For, -Port, -Prefix ...), the others are names.
-            let is = |wanted: &[u8]| rest.len() == wanted.len() && same(wanted);
-            same(b"forwarded")
-                || claims_certificate(field)
-                || is(b"real-ip")
-                || is(b"client-ip")
-                || is(b"cluster-client-ip")
+            begins(rest, b"forwarded") || X_CLAIMS.iter().any(|claim| is(rest, claim))
         }
+        name @ [b'f' | b't' | b'c' | b'r', ..] => CLAIMS.iter().any(|claim| is(name, claim)),
         _ => false,
     }
 }

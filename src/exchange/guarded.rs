@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::generation::Way;
 use crate::guard::cors::Share;
 use crate::guard::{networks, origin};
+use crate::plan::Access;
 use crate::telemetry::UpgradeOutcome;
 
 /// What the guards of a route say together.
@@ -33,8 +34,10 @@ impl Conversation {
         judged: &Judged,
     ) -> Guarded<'a> {
         let headers = &parts.headers;
-        if (self.access.is_some() || way.route.access.is_some())
-            && let Err(refusal) = self.pass_networks(generation, way, headers, judged)
+        let access = self.access.load();
+        if (access.is_some() || way.route.access.is_some())
+            && let Err(refusal) =
+                self.pass_networks(generation, way, headers, judged, access.as_deref())
         {
             return Guarded::Answered(Box::new(Err(refusal)));
         }
@@ -67,9 +70,10 @@ impl Conversation {
         way: Way<'_>,
         headers: &HeaderMap,
         judged: &Judged,
+        of_listener: Option<&Access>,
     ) -> Result<(), Refusal> {
         let client = self.sender.client(headers, &generation.plan.trusted);
-        let mut lists = self.access.as_deref().into_iter().chain(&way.route.access);
+        let mut lists = of_listener.into_iter().chain(way.route.access.as_ref());
         let verdict = lists.try_for_each(|access| networks::judge(client, access));
         let Err(refused) = verdict else { return Ok(()) };
         tracing::info!(

@@ -72,7 +72,9 @@ impl Verdict {
 
 /// Judges `head` as a connection of this visitor would.
 pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Preview<'a> {
-    let judged = match service::judge(head, &visitor.listener.limits, None) {
+    let judged = service::judge(head, plan, &visitor.listener.limits, None)
+        .and_then(|judged| judged.is_clear(head, &plan.routes).map(|()| judged));
+    let judged = match judged {
         Ok(judged) => judged,
         Err(refusal) => {
             let status = refusal.failure.status();

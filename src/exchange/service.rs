@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -23,6 +24,7 @@ use super::handshake::{self, Answer};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
 use super::outbound_fields::OutboundFields;
+use super::path;
 use super::reply::{self, Refusal};
 use super::request_body::RequestBody;
 use super::response_body::{FromUpstream, ResponseBody};
@@ -31,7 +33,7 @@ use super::upgrade::UpgradeRequest;
 use super::worker::{Snapshot, Worker};
 use crate::error::Failure;
 use crate::generation::Way;
-use crate::plan::{Access, Facts, Limits};
+use crate::plan::{Access, Facts, Limits, Plan, Routes};
 use crate::telemetry::UpgradeOutcome;
 use crate::upstream::http1::AnswerBody;
 use crate::upstream::{Asker, Claim, Lease};
@@ -42,8 +44,8 @@ pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
     pub(super) sender: Sender,
     pub(super) limits: Limits,
-    /// Who may come on this listener.
-    pub(super) access: Option<Arc<Access>>,
+    /// Who may come on this listener; a reload may change it.
+    pub(super) access: Arc<ArcSwapOption<Access>>,
     /// The TLS server name, when a Host that differs from it is refused.
     pub(super) server_name: Option<String>,
     /// A 101 was answered, and this is what begins behind it.
@@ -83,6 +85,8 @@ impl Service<Request<Incoming>> for ExchangeService {
 pub(super) struct Judged {
     pub(super) head: Head,
     options: ConnectionOptions,
+    /// What some servers take the path for.
+    other_path: Option<String>,
     /// The handshake, when the request is one.
     pub(super) upgrade: Option<UpgradeRequest>,
 }
@@ -93,10 +97,14 @@ pub(super) struct Judged {
 /// The refusal that the client gets.
 pub(super) fn judge(
     parts: &mut Parts,
+    plan: &Plan,
     limits: &Limits,
     server_name: Option<&str>,
 ) -> Result<Judged, Refusal> {
     let head = Head::check(parts, limits)?;
+    let unclear = |what| Refusal::new(Failure::BadRequest).because(what);
+    path::normalize(&mut parts.uri, plan.merge_slashes).map_err(unclear)?;
+    let other_path = path::other_reading(parts.uri.path()).map_err(unclear)?;
     if server_name.is_some_and(|name| name != head.host) {
         return Err(Refusal::new(Failure::Misdirected)
             .because("this TLS connection was opened for another host"));
@@ -104,7 +112,7 @@ pub(super) fn judge(
     let options = ConnectionOptions::read(&parts.headers)
         .map_err(|what| Refusal::new(Failure::BadRequest).because(what).closing())?;
     let upgrade = UpgradeRequest::parse(parts, &options)?;
-    Ok(Judged { head, options, upgrade })
+    Ok(Judged { head, options, other_path, upgrade })
 }
 
 impl Judged {
@@ -118,6 +126,22 @@ impl Judged {
             headers: &parts.headers,
             websocket: self.upgrade.is_some(),
         }
+    }
+
+    /// Whether a server may take the path for one that goes another way: what guards the one says
+    /// nothing about the other.
+    ///
+    /// # Errors
+    /// The refusal that the client gets then.
+    pub(super) fn is_clear(&self, parts: &Parts, routes: &Routes) -> Result<(), Refusal> {
+        let Some(other) = &self.other_path else { return Ok(()) };
+        let facts = self.facts(parts);
+        let way = |facts: &Facts<'_>| routes.find(facts).map(|(id, _)| id);
+        if way(&facts) == way(&Facts { path: other, ..facts }) {
+            return Ok(());
+        }
+        Err(Refusal::new(Failure::BadRequest)
+            .because("servers differ in what this path names, and its routes differ too"))
     }
 }
 
@@ -134,13 +158,14 @@ impl Conversation {
         let (mut parts, body) = request.into_parts();
         let mut account = Account::open(&self.worker, || self.line(&parts, &generation));
         let accept = parts.headers.get(http::header::ACCEPT).cloned();
-        let mut checked = match judge(&mut parts, &self.limits, self.server_name.as_deref()) {
-            Ok(judged) => Checked { parts, body, judged },
-            Err(refusal) => {
-                self.declined(parts.headers.contains_key(UPGRADE));
-                return refuse(&refusal, accept, &generation, account);
-            }
-        };
+        let mut checked =
+            match judge(&mut parts, &generation.plan, &self.limits, self.server_name.as_deref()) {
+                Ok(judged) => Checked { parts, body, judged },
+                Err(refusal) => {
+                    self.declined(parts.headers.contains_key(UPGRADE));
+                    return refuse(&refusal, accept, &generation, account);
+                }
+            };
         account.note(|line| checked.judged.head.authority.clone_into(&mut line.host));
         if self.declined_at.take() == Some(self.turn.reads()) {
             // It came in one piece with an upgrade that was declined: meant for the tunnel that
@@ -148,6 +173,10 @@ impl Conversation {
             let refusal = Refusal::new(Failure::BadRequest)
                 .because("a request sent ahead of the answer to an upgrade")
                 .closing();
+            return refuse(&refusal, accept, &generation, account);
+        }
+        if let Err(refusal) = checked.judged.is_clear(&checked.parts, &generation.plan.routes) {
+            self.declined(checked.judged.upgrade.is_some());
             return refuse(&refusal, accept, &generation, account);
         }
         let Some(way) = generation.find(&checked.judged.facts(&checked.parts)) else {

@@ -1,9 +1,8 @@
 //! What differs between two plans, for people: which parts are new, gone, or say something else.
 
 use std::fmt;
-use std::net::SocketAddr;
 
-use super::{Endpoint, Plan, Upstream};
+use super::{Endpoint, ListenOn, Plan, Upstream};
 use crate::config;
 
 /// The parts of one kind by name.
@@ -69,6 +68,8 @@ impl Difference {
             ("timeouts", before.timeouts != after.timeouts),
             ("websocket", before.websocket != after.websocket),
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+            ("merge_slashes", before.merge_slashes != after.merge_slashes),
+            ("secret", before.secret != after.secret),
             ("via", before.via != after.via),
             ("forwarded", before.forwarded != after.forwarded),
             ("drain", before.drain != after.drain),
@@ -100,8 +101,8 @@ impl Difference {
 }
 
 /// The parts of a plan as they are written, each under the name that people know it by.
-fn listeners(plan: &Plan) -> impl Iterator<Item = (SocketAddr, &config::Listener)> {
-    plan.listeners.iter().map(|listener| listener.address).zip(&plan.written.listeners)
+fn listeners(plan: &Plan) -> impl Iterator<Item = (&ListenOn, &config::Listener)> {
+    plan.listeners.iter().map(|listener| &listener.on).zip(&plan.written.listeners)
 }
 
 fn routes(plan: &Plan) -> impl Iterator<Item = (&str, &config::Route)> {

@@ -7,7 +7,9 @@ use crate::config::{self, At, Mistakes, OnRemoved};
 /// The end of a process, from SIGTERM to the last cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// What is left then is cut.
+    /// Everything goes on for so long, while nobody is told to send more.
+    pub delay: Duration,
+    /// What is left after that and so long is cut.
     pub timeout: Duration,
     /// Closes of WebSockets are spread over this.
     pub spread: Duration,
@@ -46,6 +48,7 @@ impl Drain {
             },
         };
         let keep_removed = written.on_removed == Some(OnRemoved::Keep);
-        Self { timeout, spread, code, keep_removed }
+        let delay = written.delay.map_or(Duration::ZERO, |time| time.0);
+        Self { delay, timeout, spread, code, keep_removed }
     }
 }

@@ -1,12 +1,11 @@
 //! Where Bowline listens, and what a client may send there before a route is known.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, Networks, Tls};
+use super::{Access, ListenOn, Networks, Tls};
 
 use crate::config::{At, Config, Mistakes};
 
@@ -15,8 +14,8 @@ use crate::config::{At, Config, Mistakes};
 pub struct Listener {
     /// Its name in logs: the configured one, else its address.
     pub name: String,
-    /// What to bind.
-    pub address: SocketAddr,
+    /// What it listens on.
+    pub on: ListenOn,
     /// For a request head to arrive whole; also how long an idle keep-alive connection is held.
     pub header_timeout: Duration,
     /// What a client may send.
@@ -47,7 +46,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
     if config.listeners.is_empty() {
         mistakes.add(&at, "no listeners: give at least one, such as `- address: 127.0.0.1:8080`");
     }
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = at.index(index);
@@ -57,16 +56,21 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
             mistakes.add(&at, "this listener needs an `address`, such as 0.0.0.0:8080");
             continue;
         };
-        let Some(address) = address(written, &at.key("address"), mistakes) else { continue };
-        if address.port() != 0 && seen.insert(address, index).is_some() {
-            mistakes.add(
-                &at.key("address"),
-                format!("{address} is listened on twice: keep one of the two"),
-            );
+        let on = match ListenOn::parse(written) {
+            Ok(on) => on,
+            Err(what) => {
+                mistakes.add(&at.key("address"), what);
+                continue;
+            }
+        };
+        let any_port = on.address().is_some_and(|address| address.port() == 0);
+        if !any_port && !seen.insert(on.clone()) {
+            mistakes
+                .add(&at.key("address"), format!("{on} is listened on twice: keep one of the two"));
         }
         listeners.push(Listener {
-            name: listener.name.clone().unwrap_or_else(|| address.to_string()),
-            address,
+            name: listener.name.clone().unwrap_or_else(|| on.to_string()),
+            on,
             header_timeout: listener.header_timeout.map_or(Duration::from_secs(30), |t| t.0),
             limits: limits(&listener.limits, &at.key("limits"), mistakes),
             tls,
@@ -95,24 +99,6 @@ fn introduced_by(
         );
     }
     Networks::read(from, &at.key("from"), mistakes)
-}
-
-pub(super) fn address(written: &str, at: &At, mistakes: &mut Mistakes) -> Option<SocketAddr> {
-    // `localhost:80` is what people write on their own machine.
-    let numeric = match written.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => written.to_owned(),
-    };
-    match numeric.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            mistakes.add(
-                at,
-                format!("`{written}` is not an address to listen on: write IP:port, such as 0.0.0.0:8080 or [::]:8080"),
-            );
-            None
-        }
-    }
 }
 
 fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> Limits {
@@ -153,7 +139,7 @@ mod tests {
         let (listeners, mistakes) = planned("listeners: [ { address: 'localhost:8080' } ]\n");
         assert_eq!(mistakes, "");
         let one = &listeners[0];
-        assert_eq!(one.address, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(one.on, ListenOn::parse("127.0.0.1:8080").unwrap());
         assert_eq!(one.name, "127.0.0.1:8080");
         assert_eq!(one.header_timeout, Duration::from_secs(30));
         assert_eq!((one.limits.uri, one.limits.headers), (16 << 10, 64 << 10));

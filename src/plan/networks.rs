@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{At, Mistakes};
 
@@ -20,7 +20,7 @@ impl Networks {
         for (index, written) in written.iter().enumerate() {
             let network = written.parse::<IpNet>();
             match network.or_else(|_| written.parse::<IpAddr>().map(IpNet::from)) {
-                Ok(network) => networks.push(network),
+                Ok(network) => networks.push(canonical(network)),
                 Err(_) => mistakes.add(
                     &at.index(index),
                     format!("`{written}` is not a network: write 10.0.0.0/8 or one address"),
@@ -35,6 +35,16 @@ impl Networks {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
+}
+
+/// An IPv4 network as what it is when it is written as IPv6 (`::ffff:10.0.0.0/104`).
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let (Some(v4), Some(prefix)) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96))
+    else {
+        return network;
+    };
+    Ipv4Net::new(v4, prefix).map_or(network, IpNet::V4)
 }
 
 /// Who may come.

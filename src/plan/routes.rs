@@ -15,7 +15,7 @@ use super::{Matcher, PathRule, Route};
 pub struct Facts<'a> {
     /// Host without port and trailing dot, lower case, IPv6 without brackets.
     pub host: &'a str,
-    /// Path as received.
+    /// Path in its normal form.
     pub path: &'a str,
     /// Query without `?`.
     pub query: Option<&'a str>,

@@ -32,6 +32,8 @@ pub(super) struct Ward {
     panics: Arc<Flag>,
     /// One ejection at a time: each looks at the others.
     ejecting: Mutex<()>,
+    /// Which endpoints are backups.
+    backups: Vec<bool>,
 }
 
 /// What one pick learns while it asks endpoint after endpoint.
@@ -62,16 +64,25 @@ impl Glance {
 }
 
 impl Ward {
-    pub(super) fn new(plan: plan::Health, panics: Arc<Flag>) -> Self {
-        Self { plan, panics, ejecting: Mutex::new(()) }
+    pub(super) fn new(plan: &plan::Upstream, panics: Arc<Flag>) -> Self {
+        let backups = plan.endpoints.iter().map(|one| one.backup).collect();
+        Self { plan: plan.health.clone(), panics, ejecting: Mutex::new(()), backups }
     }
 
     /// Whether health is to be ignored now, because too few of `endpoints` are open. A change is told.
     pub(super) fn panics(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> bool {
-        let open = endpoints.iter().filter(|endpoint| endpoint.is_open()).count();
-        let panics = quorum::is_lost(open, endpoints.len(), self.plan.panic);
+        let (mut of, mut open, mut open_backups) = (0_usize, 0_usize, 0_usize);
+        for (endpoint, is_backup) in endpoints.iter().zip(&self.backups) {
+            let one = usize::from(endpoint.is_open());
+            if *is_backup {
+                open_backups = open_backups.saturating_add(one);
+            } else {
+                of = of.saturating_add(1);
+                open = open.saturating_add(one);
+            }
+        }
+        let panics = quorum::is_lost(open, of, open_backups, self.plan.panic);
         if self.panics.set(panics) {
-            let of = endpoints.len();
             if panics {
                 tracing::warn!(
                     upstream = name,

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -31,16 +31,22 @@ impl Process {
 
     /// With the configuration in `file`.
     pub fn start_with(name: &str, file: &Path, descriptors: Option<u32>) -> Self {
+        let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
+        Self::start_in(name, file, &limit, Stdio::null())
+    }
+
+    /// As the last command of a shell, behind `commands`.
+    pub fn start_in(name: &str, file: &Path, commands: &str, stdin: Stdio) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
         fs::create_dir_all(&folder).unwrap();
         let named = |end: &str| folder.join(format!("{name}.{end}"));
         let (log, access) = (named("log"), named("access.log"));
-        let limit = descriptors.map_or(String::new(), |most| format!("ulimit -n {most} && "));
         let child = Command::new("sh")
             .arg("-c")
-            .arg(format!("{limit}exec \"$0\" run --config \"$1\""))
+            .arg(format!("{commands}exec \"$0\" run --config \"$1\""))
             .arg(env!("CARGO_BIN_EXE_bowline"))
             .arg(file)
+            .stdin(stdin)
             .stdout(File::create(&access).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()

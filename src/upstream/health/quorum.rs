@@ -2,9 +2,11 @@
 //! be ejected. Pure functions on counts.
 
 /// Whether so few of `all` endpoints are open that health is to be ignored: less than `percent` of
-/// them; 0 for never.
-pub(super) fn is_lost(open: usize, all: usize, percent: u8) -> bool {
-    open.saturating_mul(100) < all.saturating_mul(percent.into())
+/// them; 0 for never. Backups are not among `all`; while they alone serve, and at least one of them
+/// can, health is not ignored: it would send requests back to where nobody answers.
+pub(super) fn is_lost(open: usize, all: usize, open_backups: usize, percent: u8) -> bool {
+    let backups_serve = open == 0 && open_backups > 0;
+    !backups_serve && open.saturating_mul(100) < all.saturating_mul(percent.into())
 }
 
 /// Whether one more of `all` endpoints may be ejected while `ejected` are, and `open` others neither
@@ -22,9 +24,18 @@ mod tests {
 
     #[test]
     fn health_is_ignored_below_the_share_and_not_at_it() {
+        let is_lost = |open, all, percent| is_lost(open, all, 0, percent);
         assert!(!is_lost(1, 2, 50) && is_lost(0, 1, 50) && is_lost(1, 3, 50));
         assert!(is_lost(99, 100, 100) && !is_lost(100, 100, 100));
         assert!(!is_lost(0, 3, 0) && !is_lost(0, 0, 50));
+    }
+
+    #[test]
+    fn health_counts_while_backups_serve() {
+        assert!(!is_lost(0, 4, 1, 50) && !is_lost(0, 4, 1, 100));
+        // They do not serve yet.
+        assert!(is_lost(1, 4, 1, 50));
+        assert!(is_lost(0, 4, 0, 50));
     }
 
     #[test]

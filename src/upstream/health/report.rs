@@ -120,7 +120,11 @@ impl Upstream {
             let ejected = others().filter(|one| one.standing.is_ejected()).count();
             let open = others().filter(|one| one.is_open()).count();
             let all = self.endpoints.len();
-            endpoint.is_open() && quorum::may_eject(all, ejected, open, passive.max_ejected)
+            // A tunnel may outlive its endpoint's place here.
+            let is_here = self.endpoints.iter().any(|one| one.id == endpoint.id);
+            is_here
+                && endpoint.is_open()
+                && quorum::may_eject(all, ejected, open, passive.max_ejected)
         };
         // First without the lock: where all fail and no further one may be ejected, each failure comes
         // here.
