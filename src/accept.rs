@@ -14,7 +14,7 @@ pub mod tls;
 mod worker_thread;
 
 pub use self::bind::{BindError, Bound};
-pub use self::live_listener::{LiveListener, Settings, TlsAcceptorHandle};
+pub use self::live_listener::{LiveListener, Settings};
 pub use self::orders::{Order, Orders};
 pub use self::passed_sockets::PassedSockets;
 pub use self::worker_thread::{Fleet, RollCall, WorkerListener};

@@ -66,6 +66,8 @@ pub use sticky::{SameSite, Sticky, StickyBy, StickyCookie};
 pub use switch::{Count, Switch};
 pub use time::{Limit, Time};
 pub use timeouts::Timeouts;
-pub use tls::{Certificate, HostMismatch, Tls};
+pub use tls::{
+    Certificate, ClientAuth, ClientAuthMode, ForwardedCertificate, HostMismatch, Tls, TlsVersion,
+};
 pub use upstream::{Builtin, KeepAlive, ProxyVersion, Upstream};
 pub use websocket::{Frames, Heartbeat, OverRate, Rate, WebSocket};

@@ -18,6 +18,7 @@ mod guarded;
 mod handshake;
 mod head;
 mod hygiene;
+mod identity;
 mod ledger;
 mod outbound_fields;
 mod part;
@@ -38,7 +39,8 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
-pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::connection::{Arrival, ClientStream, serve, turn_away};
+pub use self::identity::{ClientCertificate, Identity};
 pub use self::part::Part;
 pub use self::preview::{Preview, Verdict, Visitor, preview};
 pub use self::worker::{Snapshot, Worker};

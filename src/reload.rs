@@ -11,9 +11,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, PassedSockets, Settings, TlsAcceptorHandle, tls,
-};
+use crate::accept::tls::{self, Keeper, LiveTls, Vault};
+use crate::accept::{BindError, Bound, Fleet, LiveListener, Order, PassedSockets, Settings};
 use crate::config::{Builtin, Mistakes};
 use crate::discovery::Discovery;
 use crate::exchange::Part;
@@ -78,6 +77,9 @@ pub(crate) struct Running {
     pub(crate) builtins: Builtins,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) vault: Arc<Vault>,
+    /// `None` while no certificate is kept in view.
+    pub(crate) keeper: Option<Keeper>,
     pub(crate) discovery: Discovery,
     /// `None` while nothing is checked.
     pub(crate) checkers: Option<Checkers>,
@@ -119,8 +121,9 @@ impl Reloader {
 }
 
 impl Running {
-    /// Begins to check endpoints.
+    /// Begins to check endpoints and to keep certificates in view.
     pub(crate) fn begin_checking(&mut self) {
+        self.keep_in_view();
         let orders = self.fleet.orders();
         let mut checkers = Checkers::new(move |notice| {
             orders.send(match notice {
@@ -130,6 +133,10 @@ impl Running {
         });
         checkers.follow(&self.current.load().upstreams);
         self.checkers = Some(checkers);
+    }
+
+    fn keep_in_view(&mut self) {
+        self.keeper = Some(Keeper::start(in_view(&self.listeners), &self.vault, &self.metrics));
     }
 
     /// Ends the checks.
@@ -180,7 +187,7 @@ impl Running {
         let difference = Difference::between(&old.plan, &plan);
         (plan.workers, plan.admin, plan.log_format) =
             (old.plan.workers, old.plan.admin, old.plan.log_format);
-        let tls = acceptors(&plan)?;
+        let tls = terminations(&plan, &self.vault)?;
         let mut gone = self.listeners.clone();
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
@@ -212,6 +219,7 @@ impl Running {
         for live in gone {
             live.close();
         }
+        self.keep_in_view();
         Ok(Report { difference })
     }
 }
@@ -287,11 +295,22 @@ impl Builtins {
 }
 
 /// The TLS of each listener of `plan`, its files read anew.
-pub(crate) fn acceptors(plan: &Plan) -> Result<Vec<Option<TlsAcceptorHandle>>, StartError> {
+pub(crate) fn terminations(
+    plan: &Plan,
+    vault: &Arc<Vault>,
+) -> Result<Vec<Option<Arc<LiveTls>>>, StartError> {
     let mut mistakes = Mistakes::new("tls");
-    let mut load = |tls| tls::load(tls, &mut mistakes).map(TlsAcceptorHandle);
-    let acceptors = plan.listeners.iter().map(|one| one.tls.as_ref().and_then(&mut load)).collect();
-    mistakes.into_result(acceptors).map_err(StartError::Certificates)
+    let loaded = tls::load(plan, vault, &mut mistakes);
+    let loaded = mistakes.into_result(loaded).map_err(StartError::Certificates)?;
+    for warning in tls::warnings(plan, &loaded) {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// The TLS of these listeners.
+fn in_view(listeners: &[Arc<LiveListener>]) -> Vec<Arc<LiveTls>> {
+    listeners.iter().filter_map(|listener| listener.settings().tls.clone()).collect()
 }
 
 /// Opens a listener: a socket for each worker.

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::accept::tls::Vault;
 use crate::accept::{
     Bound, Fleet, LiveListener, PassedSockets, RollCall, Settings, WorkerListener,
 };
@@ -39,6 +40,7 @@ pub struct Server {
     to_run: Vec<BuiltinServer>,
     in_force: watch::Sender<Arc<Plan>>,
     registry: Arc<Registry>,
+    vault: Arc<Vault>,
     metrics: Arc<Metrics>,
     reloader: Reloader,
     reloads: mpsc::Receiver<reload::Request>,
@@ -64,7 +66,8 @@ impl Server {
     pub fn bind_with(mut plan: Plan, passed: PassedSockets) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
-        let tls = reload::acceptors(&plan)?;
+        let vault = Arc::new(Vault::default());
+        let tls = reload::terminations(&plan, &vault)?;
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
             let settings = Settings { plan: plan_of_it.clone(), tls };
             reload::listener(settings, &passed, plan.workers)
@@ -83,6 +86,7 @@ impl Server {
             to_run,
             in_force: watch::Sender::new(Arc::new(plan)),
             registry,
+            vault,
             metrics,
             reloader,
             reloads,
@@ -176,6 +180,8 @@ impl Server {
             builtins,
             registry,
             metrics,
+            vault: self.vault,
+            keeper: None,
             discovery,
             checkers: None,
         };

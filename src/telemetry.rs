@@ -13,6 +13,7 @@ mod process;
 mod reloads;
 mod route;
 mod shard;
+mod tls;
 mod upstream;
 mod worker;
 
@@ -23,5 +24,6 @@ pub use metrics::{EndpointGauge, EndpointSource, Metrics, SizeSource};
 pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};
 pub use shard::Sharded;
+pub use tls::{TlsFailure, TlsFile, TlsFiles, TlsHandshake};
 pub use upstream::UpstreamShard;
 pub use worker::WorkerShard;

@@ -647,7 +647,7 @@ fn help_reads_well() {
     let folder = Folder::new();
     let help = bowline(&folder, &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
-    let first: Vec<&str> = help.out.lines().take(14).collect();
+    let first: Vec<&str> = help.out.lines().take(15).collect();
     assert_eq!(
         first,
         [
@@ -659,6 +659,7 @@ fn help_reads_well() {
             "Commands:",
             "  run          Serve (also without a command)",
             "  check        Read a configuration and name every mistake in it; exit 0 or 64",
+            "  cert         Make certificates to try TLS with: an authority, and what it issues",
             "  diff         Tell what NEW would change where OLD is in force; exit 0 when nothing, else 1",
             "  reload       Have a running Bowline read its configuration again",
             "  explain      Tell which listener, route and upstream a request would meet, without sending it",

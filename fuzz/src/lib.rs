@@ -2,6 +2,7 @@
 //! so that libFuzzer, the smoke test and a person with a file all run the same thing.
 
 pub mod answer;
+pub mod certificate;
 pub mod check_frames;
 pub mod configuration;
 pub mod frames;

@@ -7,8 +7,8 @@ use std::path::Path;
 use bowline::tunnel::fuzzing::Seen;
 use bowline::upstream::check_fuzzing::Told;
 use bowline_fuzz::{
-    answer, check_frames, configuration, frames, open_packet, path, proxy_protocol, request_head,
-    switching_answer,
+    answer, certificate, check_frames, configuration, frames, open_packet, path, proxy_protocol,
+    request_head, switching_answer,
 };
 
 const CHANGES: usize = 20_000;
@@ -239,6 +239,11 @@ fn any_path_is_refused_or_has_one_form() {
 }
 
 #[test]
+fn any_certificate_is_none_or_is_told_in_one_line() {
+    run("certificate", 10, &WORDS, certificate::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
@@ -337,6 +342,9 @@ fn the_targets_see_what_they_are_meant_to() {
         };
         let (_, offence) = frames::told(&data).expect("its terms are whole");
         assert_eq!(offence.map(|(code, _)| code), code, "{file}");
+    }
+    for (file, data) in corpus("certificate") {
+        assert_eq!(certificate::told(&data).is_some(), file.starts_with("right"), "{file}");
     }
     for (file, data) in corpus("proxy_protocol") {
         let told = proxy_protocol::told(&data);

@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::tls::x509::Facts;
 use crate::proxy_protocol;
 
 /// A header of the PROXY protocol that came whole.
@@ -30,4 +33,10 @@ pub fn introduction(bytes: &[u8]) -> Result<Option<Introduction>, String> {
         tls: header.tls,
         length,
     }))
+}
+
+/// Subject and alternative names of a certificate, as they are told; `None` when it is none.
+pub fn certificate(der: &[u8]) -> Option<(String, String)> {
+    let facts = Facts::of(&CertificateDer::from(der)).ok()?;
+    Some((facts.subject, facts.alternatives))
 }

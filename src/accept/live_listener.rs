@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use super::tls::LiveTls;
 use crate::plan::{Access, Listener};
 
 /// A listener that all workers share; each has a socket of its own.
@@ -29,17 +29,7 @@ pub struct Settings {
     /// What was planned.
     pub plan: Listener,
     /// Its TLS.
-    pub tls: Option<TlsAcceptorHandle>,
-}
-
-/// A [`TlsAcceptor`] that can be shown.
-#[derive(Clone)]
-pub struct TlsAcceptorHandle(pub TlsAcceptor);
-
-impl std::fmt::Debug for TlsAcceptorHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsAcceptor")
-    }
+    pub tls: Option<Arc<LiveTls>>,
 }
 
 /// One connection's place under `limits.connections`, for as long as it or its tunnel lives.

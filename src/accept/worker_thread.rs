@@ -19,9 +19,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
-use super::live_listener::{LiveListener, Place, Settings, TlsAcceptorHandle};
+use super::live_listener::{LiveListener, Place, Settings};
 use super::orders::{Order, Orders};
 use super::proxy_protocol;
+use super::tls::{Failed, LiveTls, Secured};
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
@@ -341,6 +342,7 @@ impl WorkerThread {
             scheme_unknown: false,
             access: Arc::clone(&live.access),
             server_name: None,
+            identity: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
@@ -415,25 +417,29 @@ async fn introduced(
 
 /// Serves a connection of a listener with TLS.
 async fn over_tls(
-    acceptor: &TlsAcceptorHandle,
+    tls: &LiveTls,
     plan: &Listener,
     stream: TcpStream,
     arrival: Arrival,
     worker: Rc<Worker>,
     admission: Box<Admission>,
 ) -> Option<Carriage> {
-    let tls = plan.tls.as_ref()?;
-    let accepted = timeout(tls.handshake_timeout, acceptor.0.accept(stream)).await;
-    let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tls_failed(&worker, arrival.peer, &error);
-            return None;
+    // Out of the lock-free cell at once: a handshake takes seconds where a client is slow.
+    let termination = Arc::clone(&tls.current());
+    match termination.handshake(stream).await {
+        Ok(Secured { stream, server_name, identity, handshake }) => {
+            worker.counters().count_tls(handshake);
+            let arrival = Arrival { server_name, identity, ..arrival };
+            exchange::serve(stream, arrival, worker, admission).await
         }
-    };
-    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
-    let server_name = name.filter(|_| tls.refuse_host_mismatch);
-    exchange::serve(stream, Arrival { server_name, ..arrival }, worker, admission).await
+        Err(failed) => {
+            tls_failed(&worker, plan, arrival.peer, &failed);
+            if let Some(plain) = failed.plain {
+                Box::pin(exchange::turn_away(plain, &worker)).await;
+            }
+            None
+        }
+    }
 }
 
 /// One line a second however often something happens.
@@ -446,9 +452,13 @@ fn once_a_second(told: &mut Option<Instant>) -> bool {
     tell
 }
 
-fn tls_failed(worker: &Worker, peer: SocketAddr, error: &io::Error) {
-    worker.counters().tls_failures.inc();
-    tracing::info!(client = %peer.ip(), %error, "TLS handshake failed");
+fn tls_failed(worker: &Worker, plan: &Listener, peer: SocketAddr, failed: &Failed) {
+    worker.counters().count_tls_failure(failed.cause);
+    let cause = failed.cause.label();
+    tracing::info!(
+        client = %peer.ip(), listener = plan.name, cause, error = %failed.why,
+        "TLS handshake failed"
+    );
 }
 
 impl ClientStream for TcpStream {

@@ -7,7 +7,7 @@ use crate::discovery;
 use crate::plan::Source;
 
 pub(super) fn check(file: &Path) -> Result<(), CommandError> {
-    let plan = load::plan(file)?;
+    let (plan, doubts) = load::doubted(file)?;
     let discovered = plan.upstreams.iter().flat_map(|upstream| &upstream.discovered);
     let lists = discovered.filter_map(|one| match &one.source {
         Source::File(list) => Some(list),
@@ -21,6 +21,9 @@ pub(super) fn check(file: &Path) -> Result<(), CommandError> {
     }
     let count =
         |number: usize, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    for doubt in doubts {
+        print(&format!("{}: warning: {doubt}\n", file.display()))?;
+    }
     print(&format!(
         "{}: in order ({}, {}, {})\n",
         file.display(),

@@ -38,6 +38,7 @@ pub(super) struct Pending {
 /// What only the line of the opening tells; kept until there is a tunnel.
 #[derive(Debug)]
 struct Opening {
+    certificate: Option<Arc<str>>,
     host: String,
     path: String,
     subprotocol: Option<String>,
@@ -80,6 +81,7 @@ impl Pending {
         let subprotocol = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|one| one.to_str().ok());
         let opening = account.line().map(|line| {
             Box::new(Opening {
+                certificate: line.certificate.clone(),
                 host: line.host.clone(),
                 path: line.path.clone(),
                 subprotocol: subprotocol.map(str::to_owned),
@@ -120,6 +122,7 @@ impl Opening {
         access::tunnel_open(&access::TunnelOpen {
             id: held.id,
             client: held.client(),
+            certificate: self.certificate.as_deref(),
             host: &self.host,
             path: &self.path,
             route: &held.route.name,

@@ -411,6 +411,7 @@ impl Conversation {
     fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
         Line {
             client: self.sender.client(&parts.headers, &generation.plan.trusted),
+            certificate: self.sender.subject().cloned(),
             method: parts.method.clone(),
             host: String::new(),
             path: parts.uri.path().to_owned(),

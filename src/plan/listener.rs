@@ -1,13 +1,13 @@
 //! Where Bowline listens, and what a client may send there before a route is known.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, ListenOn, Networks};
+use super::{Access, ListenOn, Networks, Tls};
 
-use crate::config::{At, Config, HostMismatch, Mistakes};
+use crate::config::{At, Config, Mistakes};
 
 /// One listening address.
 #[derive(Clone, Debug)]
@@ -41,28 +41,6 @@ pub struct Limits {
     pub connections: Option<usize>,
 }
 
-/// TLS on a listener, as files that are yet to be read.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Certificates; the first serves clients whose name matches none.
-    pub certificates: Vec<CertificateFiles>,
-    /// For the TLS handshake to finish.
-    pub handshake_timeout: Duration,
-    /// Whether a Host other than the TLS server name is refused with 421.
-    pub refuse_host_mismatch: bool,
-}
-
-/// A certificate chain and its key.
-#[derive(Clone, Debug)]
-pub struct CertificateFiles {
-    /// PEM chain, leaf first.
-    pub cert: PathBuf,
-    /// PEM key.
-    pub key: PathBuf,
-    /// Where it stands in the configuration.
-    pub at: At,
-}
-
 pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Vec<Listener> {
     let at = At::root().key("listeners");
     if config.listeners.is_empty() {
@@ -72,7 +50,8 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = at.index(index);
-        let tls = listener.tls.as_ref().map(|tls| tls_files(tls, folder, &at.key("tls"), mistakes));
+        let tls =
+            listener.tls.as_ref().map(|tls| Tls::build(tls, folder, &at.key("tls"), mistakes));
         let Some(written) = &listener.address else {
             mistakes.add(&at, "this listener needs an `address`, such as 0.0.0.0:8080");
             continue;
@@ -145,36 +124,6 @@ fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> L
     }
 }
 
-fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mistakes) -> Tls {
-    let mut certificates = Vec::new();
-    if tls.certificates.is_empty() {
-        mistakes.add(at, "tls needs `certificates: [ { cert: chain.pem, key: key.pem } ]`");
-    }
-    for (index, certificate) in tls.certificates.iter().enumerate() {
-        let at = at.key("certificates").index(index);
-        match (&certificate.cert, &certificate.key) {
-            (Some(cert), Some(key)) => {
-                certificates.push(CertificateFiles {
-                    cert: folder.join(cert),
-                    key: folder.join(key),
-                    at,
-                });
-            }
-            (None, _) => {
-                mistakes.add(&at, "this certificate needs `cert`: the PEM file with the chain")
-            }
-            (_, None) => {
-                mistakes.add(&at, "this certificate needs `key`: the PEM file with its key")
-            }
-        }
-    }
-    Tls {
-        certificates,
-        handshake_timeout: tls.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
-        refuse_host_mismatch: tls.host_mismatch != Some(HostMismatch::Allow),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,20 +145,6 @@ mod tests {
         assert_eq!((one.limits.uri, one.limits.headers), (16 << 10, 64 << 10));
         assert_eq!(one.limits.connections, None);
         assert!(one.tls.is_none());
-    }
-
-    #[test]
-    fn tls_files_are_found_from_the_folder_of_the_configuration() {
-        let (listeners, mistakes) = planned(
-            "listeners:\n  - address: '[::]:443'\n    tls:\n      certificates:\n        \
-             - { cert: a.pem, key: /keys/a.key }\n",
-        );
-        assert_eq!(mistakes, "");
-        let tls = listeners[0].tls.as_ref().unwrap();
-        assert_eq!(tls.certificates[0].cert, Path::new("/etc/bowline/a.pem"));
-        assert_eq!(tls.certificates[0].key, Path::new("/keys/a.key"));
-        assert_eq!(tls.handshake_timeout, Duration::from_secs(10));
-        assert!(tls.refuse_host_mismatch);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
 use super::{
-    CheckOutcome, Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, UpgradeOutcome,
-    UpstreamShard, WorkerShard,
+    CheckOutcome, Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, TlsFailure,
+    TlsFiles, TlsHandshake, UpgradeOutcome, UpstreamShard, WorkerShard,
 };
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};
@@ -102,8 +102,14 @@ families! {
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
-    TLS_FAILURES = counter("bowline_tls_failures_total", [],
-        "TLS handshakes with clients that failed or did not end in time.");
+    TLS_CERTIFICATE_EXPIRY = gauge("bowline_tls_certificate_expiry_seconds", ["file"],
+        "Unix time at which the certificate in use of a file expires.");
+    TLS_FAILURES = counter("bowline_tls_failures_total", ["cause"],
+        "TLS handshakes with clients that came to nothing, by cause.");
+    TLS_HANDSHAKES = counter("bowline_tls_handshakes_total", ["version", "resumed"],
+        "TLS handshakes with clients, by version and by whether a session was resumed.");
+    TLS_RELOAD_SUCCESS = gauge("bowline_tls_reload_success", ["file"],
+        "Whether what is in a file of TLS is in use: 1, or 0 when it is broken and what was read before serves.");
     TUNNELS = gauge("bowline_tunnels", ["route"], "Tunnels open now.");
     TUNNELS_ENDED = counter("bowline_tunnels_ended_total", ["route", "reason", "closer"],
         "Tunnels ended, by reason and by who began the end.");
@@ -193,6 +199,7 @@ impl Collector for Exposition {
         page.add_unless_zero(&DESCRIPTOR_LIMIT, &[], self.tables.descriptor_limit());
         reloads(&mut page, self.tables.reloads());
         workers(&mut page, self.tables.workers());
+        tls_files(&mut page, self.tables.tls_files());
         for (name, shards) in self.tables.routes() {
             route(&mut page, &name, &shards);
         }
@@ -243,6 +250,15 @@ fn reloads(page: &mut Page, reloads: &Reloads) {
     page.add(&CONFIG_GENERATIONS, &[], reloads.generations());
 }
 
+fn tls_files(page: &mut Page, files: &TlsFiles) {
+    for file in files.all() {
+        if let Some(expires) = file.expires {
+            page.add(&TLS_CERTIFICATE_EXPIRY, &[&file.file], expires);
+        }
+        page.add(&TLS_RELOAD_SUCCESS, &[&file.file], file.problem.is_none().into());
+    }
+}
+
 fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     // Ends are read before beginnings: a connection counted in between then makes the gauge one too
     // high, never a wrap below zero.
@@ -253,7 +269,14 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&ACCEPT_ERRORS, &[], sum(shards, |shard| &shard.accept_errors));
     page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
-    page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
+    for (at, cause) in TlsFailure::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.tls_failures[at]);
+        page.add_unless_zero(&TLS_FAILURES, &[cause.label()], count);
+    }
+    for (at, kind) in TlsHandshake::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.tls_handshakes[at]);
+        page.add_unless_zero(&TLS_HANDSHAKES, &kind.labels(), count);
+    }
     let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
     page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));

@@ -222,6 +222,7 @@ mod tests {
     fn request<'a>(path: &'a str) -> RequestLine<'a> {
         RequestLine {
             client: CLIENT,
+            certificate: None,
             method: &Method::GET,
             host: "chat.example.com",
             path,
@@ -282,6 +283,7 @@ mod tests {
             access::tunnel_open(&TunnelOpen {
                 id: 9,
                 client: CLIENT,
+                certificate: Some("CN=robot"),
                 host: "chat.example.com",
                 path: "/ws",
                 route: "chat",

@@ -12,7 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
 use super::exposition::Exposition;
-use super::{Finding, Flag, Reloads, RouteShard, Sharded, UpstreamShard, WorkerShard};
+use super::{Finding, Flag, Reloads, RouteShard, Sharded, TlsFiles, UpstreamShard, WorkerShard};
 
 /// Live load of one endpoint, read from the leases at scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub(super) struct Tables {
     sizes: Mutex<Option<Arc<SizeSource>>>,
     descriptor_limit: AtomicU64,
     reloads: Reloads,
+    tls_files: TlsFiles,
 }
 
 impl Metrics {
@@ -78,6 +79,7 @@ impl Metrics {
             sizes: Mutex::new(None),
             descriptor_limit: AtomicU64::new(0),
             reloads: Reloads::default(),
+            tls_files: TlsFiles::default(),
         });
         let metrics = Self { registry: Registry::new(), tables: Arc::clone(&tables) };
         if let Err(error) = metrics.register(Box::new(Exposition::new(tables))) {
@@ -121,6 +123,11 @@ impl Metrics {
     /// What becomes of reloads.
     pub fn reloads(&self) -> &Reloads {
         &self.tables.reloads
+    }
+
+    /// The files that TLS lives on.
+    pub fn tls_files(&self) -> &TlsFiles {
+        &self.tables.tls_files
     }
 
     /// Sets where live endpoint loads come from; a second call replaces the first.
@@ -196,6 +203,10 @@ impl Tables {
 
     pub(super) fn reloads(&self) -> &Reloads {
         &self.reloads
+    }
+
+    pub(super) fn tls_files(&self) -> &TlsFiles {
+        &self.tls_files
     }
 
     /// By upstream.

@@ -1,6 +1,6 @@
 //! One worker's counters of what happens before a route is known.
 
-use super::Counter;
+use super::{Counter, TlsFailure, TlsHandshake};
 use crate::error::Failure;
 
 /// Connections and requests of one worker, whatever their route.
@@ -17,8 +17,10 @@ pub struct WorkerShard {
     pub over_limit: Counter,
     /// Fresh connections given to a less loaded worker.
     pub handed_over: Counter,
-    /// TLS handshakes that failed or did not end in time.
-    pub tls_failures: Counter,
+    /// TLS handshakes, indexed as [`TlsHandshake::ALL`].
+    pub tls_handshakes: [Counter; TlsHandshake::ALL.len()],
+    /// TLS handshakes that came to nothing, indexed as [`TlsFailure::ALL`].
+    pub tls_failures: [Counter; TlsFailure::ALL.len()],
     /// Connections closed because their PROXY header was missing, malformed or late, or came from
     /// where none is believed.
     pub proxy_protocol_refused: Counter,
@@ -38,6 +40,24 @@ impl WorkerShard {
     }
 }
 
+impl WorkerShard {
+    /// Counts a TLS handshake.
+    #[inline]
+    pub fn count_tls(&self, handshake: TlsHandshake) {
+        if let Some(counter) = self.tls_handshakes.get(handshake.index()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    #[inline]
+    pub fn count_tls_failure(&self, cause: TlsFailure) {
+        if let Some(counter) = self.tls_failures.get(cause as usize) {
+            counter.inc();
+        }
+    }
+}
+
 impl Default for WorkerShard {
     fn default() -> Self {
         Self {
@@ -46,7 +66,8 @@ impl Default for WorkerShard {
             accept_errors: Counter::default(),
             over_limit: Counter::default(),
             handed_over: Counter::default(),
-            tls_failures: Counter::default(),
+            tls_handshakes: Default::default(),
+            tls_failures: Default::default(),
             proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
             // The library's Default for arrays stops at 32.

@@ -15,6 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 CONFIG = """\
 listeners:
   - address: 127.0.0.1:{port}
+  - address: 127.0.0.1:{secure}
+    tls: {{ certificates: [ {{ cert: certs/server.pem, key: certs/server.key }} ] }}
 routes:
   - match: {{ path: /echo }}
     upstream: echo
@@ -72,6 +74,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 class Bowline:
     """A running Bowline: `port` for clients, `admin` for /metrics, `log` where it writes.
 
+    `secure` is a port of TLS for localhost, with a certificate of `authority`; both are of `bowline` only.
     `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them.
     """
 
@@ -125,9 +128,15 @@ def python_upstream():
 @contextlib.contextmanager
 def bowline(binary, folder, node, python, more=""):
     """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
-    port, admin, page, api = free_ports(4)
-    text = CONFIG.format(port=port, admin=admin, node=node, python=python, page=page, api=api, more=more)
+    port, secure, admin, page, api = free_ports(5)
+    text = CONFIG.format(
+        port=port, secure=secure, admin=admin, node=node, python=python, page=page, api=api, more=more
+    )
+    certs = folder / "certs"
+    if not certs.exists():
+        subprocess.run([binary, "cert", "--out", str(certs)], check=True, stdout=subprocess.DEVNULL)
     with running(binary, folder, text, port, admin, page, api) as started:
+        started.secure, started.authority = secure, certs / "ca.pem"
         yield started
 
 
