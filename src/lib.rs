@@ -29,6 +29,7 @@ pub mod generation;
 pub mod guard;
 pub mod origin;
 pub mod plan;
+mod rebalance;
 pub mod reload;
 pub mod server;
 pub mod telemetry;

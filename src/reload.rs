@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::accept::{
     BindError, Bound, Fleet, LiveListener, Order, Orders, Settings, TlsAcceptorHandle, tls,
@@ -17,6 +18,7 @@ use crate::config::{Builtin, Mistakes};
 use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan};
+use crate::rebalance;
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
 use crate::upstream::{Checkers, Notice, Registry};
@@ -75,6 +77,7 @@ pub(crate) struct Running {
     metrics: Arc<Metrics>,
     checkers: Option<Checkers>,
     notices: mpsc::UnboundedSender<Notice>,
+    rebalancing: JoinHandle<()>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -125,12 +128,24 @@ impl Running {
         let (notices, noticed) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(noticed, fleet.orders()));
         let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, builtins, registry, metrics, checkers, notices }
+        let rebalancing = tokio::spawn(rebalance::run(Arc::clone(&current), fleet.orders()));
+        Self {
+            fleet,
+            current,
+            listeners,
+            builtins,
+            registry,
+            metrics,
+            checkers,
+            notices,
+            rebalancing,
+        }
     }
 
-    /// Ends the checks.
-    pub(crate) fn stop_checking(&mut self) {
+    /// Ends the checks, and what moves sockets.
+    pub(crate) fn stop_judging(&mut self) {
         self.checkers = None;
+        self.rebalancing.abort();
     }
 
     /// Does what is asked, and answers.
@@ -168,7 +183,7 @@ impl Running {
         let generation = Arc::new(generation);
         self.current.store(Arc::clone(&generation));
         // The old ones first: no endpoint is checked twice.
-        self.stop_checking();
+        self.checkers = None;
         self.checkers = Some(Checkers::start(&generation.upstreams, &self.notices));
         self.part_with(&old, &generation);
         self.listeners.clear();
@@ -193,13 +208,13 @@ impl Running {
         let (before, after) = (parts(old), parts(new));
         let orders = self.fleet.orders();
         for part in after.difference(&before) {
-            orders.send(Order::Keep(*part));
+            orders.send(&Order::Keep(*part));
         }
         if new.plan.drain.keep_removed {
             return;
         }
         for part in before.difference(&after) {
-            orders.send(Order::Drain(*part));
+            orders.send(&Order::Drain(*part));
         }
     }
 }
@@ -238,7 +253,7 @@ impl Builtins {
 /// Tells the workers what checks found, until there are no checks any more.
 async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
     while let Some(notice) = noticed.recv().await {
-        orders.send(match notice {
+        orders.send(&match notice {
             Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
             Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
         });

@@ -152,7 +152,7 @@ impl Server {
         }
         drop(reloads);
         // All tunnels are told now, whatever becomes of their endpoints.
-        running.stop_checking();
+        running.stop_judging();
         let drain = running.current.load().plan.drain.timeout;
         tracing::info!(deadline = ?drain, "draining: no new connections, waiting for requests and tunnels");
         ready.store(false, Ordering::Relaxed);

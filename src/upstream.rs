@@ -18,6 +18,7 @@ pub mod http1;
 mod lease;
 mod open_packet;
 mod pool;
+mod rebalance;
 mod registry;
 mod sessions;
 
@@ -36,7 +37,7 @@ use crate::plan::{self, Bounds, Facts, KeepAlive, QueueTerms, Sparing};
 use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
 use self::gate::{House, Seat, Upgrades};
-use self::health::{Glance, Ward};
+use self::health::{Glance, Look, Ward};
 
 pub use self::affinity::{Asker, Claim};
 pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
@@ -48,6 +49,7 @@ pub use self::health::{Checkers, Mishap, Notice, is_local};
 pub use self::lease::Lease;
 pub use self::open_packet::Overhearing;
 pub use self::pool::Pool;
+pub use self::rebalance::{Member, News, Rebalance, Tick};
 pub use self::registry::Registry;
 
 /// A plan's upstream with its live endpoints and counters.
@@ -69,6 +71,8 @@ pub struct Upstream {
     pub attempts: usize,
     /// When it is spared; `None` for never.
     pub sparing: Option<Sparing>,
+    /// Whether sockets are moved to where there is room; `None` for never.
+    pub rebalance: Option<plan::Rebalance>,
     /// Who is counted and waits.
     pub house: Arc<House>,
     endpoints: Vec<Arc<Endpoint>>,
@@ -94,6 +98,7 @@ impl Upstream {
             queue: plan.gates.queue,
             attempts: plan.gates.attempts,
             sparing: plan.gates.sparing,
+            rebalance: plan.rebalance,
             house: registry.house(&plan.name),
             ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
             endpoints: registry.endpoints(&plan.name, &plan.endpoints),
@@ -117,6 +122,29 @@ impl Upstream {
     /// The ids of its endpoints.
     pub fn endpoint_ids(&self) -> impl Iterator<Item = usize> {
         self.endpoints.iter().map(|endpoint| endpoint.id)
+    }
+
+    /// Those among whom sockets may move, of which `leaving` tells by its id how many are on their way
+    /// out already; none while health is ignored.
+    pub fn members(&self, leaving: impl Fn(usize) -> usize) -> Vec<Member> {
+        if self.ward.is_ignored() {
+            return Vec::new();
+        }
+        let slow_start = self.slow_start.map(|slow| (slow, Instant::now()));
+        let most = self.bounds.endpoint.map_or(usize::MAX, |most| most.get() as usize);
+        let first = self.balancer.first_choice();
+        let open = first.filter_map(|(index, weight)| Some((self.endpoints.get(index)?, weight)));
+        // Looking ends an ejection that is over: no request may come for long.
+        let open = open.filter(|(endpoint, _)| endpoint.look() != Look::Shut);
+        let member = |(endpoint, weight): (&Arc<Endpoint>, u16)| Member {
+            id: endpoint.id,
+            weight,
+            warmth: warmth(endpoint, slow_start),
+            tunnels: endpoint.tunnels() as u64,
+            leaving: leaving(endpoint.id) as u64,
+            room: most.saturating_sub(endpoint.load()) as u64,
+        };
+        open.map(member).collect()
     }
 
     /// Picks an endpoint that is not in `tried` and counts a request on it at once, so that the
@@ -246,11 +274,15 @@ impl<Open: Fn(&Arc<Endpoint>) -> bool> Snapshot for Now<'_, Open> {
     }
 
     fn warmth(&self, index: usize) -> u16 {
-        let Some((slow, now)) = self.slow_start else { return WARM };
-        let endpoint = self.endpoints.get(index);
-        let age = endpoint.and_then(|one| one.age(now).into_iter().chain(one.since_back()).min());
-        age.map_or(WARM, |age| balance::warmth(age, slow))
+        self.endpoints.get(index).map_or(WARM, |endpoint| warmth(endpoint, self.slow_start))
     }
+}
+
+/// How much of its share `endpoint` takes in a slow start that takes so long, at this moment.
+fn warmth(endpoint: &Endpoint, slow_start: Option<(Duration, Instant)>) -> u16 {
+    let Some((slow, now)) = slow_start else { return WARM };
+    let age = endpoint.age(now).into_iter().chain(endpoint.since_back()).min();
+    age.map_or(WARM, |age| balance::warmth(age, slow))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields", "origin"]),
@@ -48,8 +48,22 @@ const ARROWS: [(&str, &[&str]); 20] = [
         &["config", "drain", "exchange", "generation", "plan", "telemetry", "tunnel", "upstream"],
     ),
     ("admin", &["telemetry"]),
+    // The clock between what upstreams decide and what workers do.
+    ("rebalance", &["accept", "exchange", "generation", "tunnel", "upstream"]),
     // Sees everything that a plan decides on.
-    ("reload", &["accept", "config", "exchange", "generation", "plan", "telemetry", "upstream"]),
+    (
+        "reload",
+        &[
+            "accept",
+            "config",
+            "exchange",
+            "generation",
+            "plan",
+            "rebalance",
+            "telemetry",
+            "upstream",
+        ],
+    ),
     (
         "server",
         &["accept", "admin", "drain", "generation", "plan", "reload", "telemetry", "upstream"],

@@ -12,12 +12,12 @@ use super::schema::{schema, without_default};
 use super::{
     ActiveCheck, Admin, Breaker, Certificate, Config, Cors, Drain, Endpoint, HashField, Health,
     Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive, ProxyProtocol,
-    Queue, Rate, Retries, Route, StickyBy, StickyCookie, Timeouts, Tls, Upgrades, Upstream,
-    WebSocket,
+    Queue, Rate, Rebalance, Retries, Route, StickyBy, StickyCookie, Timeouts, Tls, Upgrades,
+    Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 31] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -50,6 +50,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
         ("Queue", "upstreams.NAME.queue", keys::<Queue>()),
         ("Retries", "upstreams.NAME.retries", keys::<Retries>()),
         ("Breaker", "upstreams.NAME.breaker", keys::<Breaker>()),
+        ("Rebalance", "upstreams.NAME.rebalance", keys::<Rebalance>()),
         ("Admin", "admin", keys::<Admin>()),
         ("Drain", "drain", keys::<Drain>()),
         ("Log", "log", keys::<Log>()),

@@ -6,7 +6,7 @@ use crate::config::{self, At, Builtin, Config, Limit, Mistakes};
 
 use super::balance::{self, Balance};
 use super::sticky::{self, Sticky};
-use super::{Endpoint, Gates, Health, Key};
+use super::{Endpoint, Gates, Health, Key, Rebalance};
 
 /// A heavier endpoint than all others together is written with their weights divided.
 const HEAVIEST: u16 = 256;
@@ -38,6 +38,8 @@ pub struct Upstream {
     pub health: Health,
     /// What keeps its load to what it can bear.
     pub gates: Gates,
+    /// Whether sockets are moved to where there is room; `None` for never.
+    pub rebalance: Option<Rebalance>,
 }
 
 /// Idle connections to endpoints.
@@ -89,6 +91,7 @@ pub(super) fn build_all(config: &Config, mistakes: &mut Mistakes) -> Vec<Upstrea
             builtin: upstream.builtin,
             health: Health::build(&upstream.health, &at.key("health"), mistakes),
             gates: Gates::build(upstream, &at, mistakes),
+            rebalance: Rebalance::build(upstream, &balance, &at, mistakes),
             balance,
             slow_start: match upstream.slow_start {
                 Some(Limit::After(after)) if !after.is_zero() => Some(after),

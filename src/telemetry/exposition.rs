@@ -71,6 +71,8 @@ families! {
         "How many descriptors this process may open.");
     ENDPOINT_EJECTIONS = counter("bowline_endpoint_ejections_total", ["upstream", "endpoint"],
         "How often an endpoint was ejected for failures of clients' requests.");
+    ENDPOINT_HANDSHAKE = gauge("bowline_endpoint_handshake_seconds", ["upstream", "endpoint"],
+        "Moving average of an endpoint's upgrade handshakes, the last one counting for an eighth.");
     ENDPOINT_REQUESTS = gauge("bowline_endpoint_requests", ["upstream", "endpoint"],
         "Plain requests in flight to an endpoint now.");
     ENDPOINT_TUNNELS = gauge("bowline_endpoint_tunnels", ["upstream", "endpoint"],
@@ -95,6 +97,8 @@ families! {
         "Client connections closed at once because limits.connections were open.");
     PROXY_PROTOCOL_REFUSED = counter("bowline_proxy_protocol_refused_total", [],
         "Client connections closed for their PROXY header, or for sending one from elsewhere.");
+    REBALANCED = counter("bowline_rebalanced_total", ["upstream"],
+        "Tunnels told to come back because another endpoint has more room.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
@@ -197,6 +201,9 @@ impl Collector for Exposition {
             page.add(&ENDPOINT_TUNNELS, &labels, gauge.tunnels);
             page.add(&ENDPOINT_REQUESTS, &labels, gauge.requests);
             page.add(&ENDPOINT_UP, &labels, gauge.up.into());
+            if let Some(handshake) = gauge.handshake {
+                page.number(&ENDPOINT_HANDSHAKE, &labels, handshake.as_secs_f64());
+            }
             page.add_unless_zero(&ENDPOINT_EJECTIONS, &labels, gauge.ejections);
         }
         page.families
@@ -309,6 +316,7 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
+    page.add_unless_zero(&REBALANCED, &[name], sum(shards, |shard| &shard.rebalanced));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     let refused = sum(shards, |shard| &shard.retries_refused);
     page.add_unless_zero(&UPSTREAM_RETRIES_REFUSED, &[name], refused);
@@ -548,6 +556,7 @@ mod tests {
                 requests: 1,
                 up: true,
                 ejections: 3,
+                handshake: Some(Duration::from_millis(5)),
             };
             vec![row.clone(), row]
         }));
@@ -596,6 +605,7 @@ mod tests {
             requests: 0,
             up: false,
             ejections: 0,
+            handshake: None,
         };
         let rows = vec![row("ab", "c", 1), row("a", "bc", 2)];
         metrics.endpoints(Box::new(move || rows.clone()));

@@ -93,6 +93,12 @@ impl Balancer {
         Self { policy, groups: groups.into_iter().filter(|one| !one.members.is_empty()).collect() }
     }
 
+    /// The indices and weights of those that get requests while one of them is open.
+    pub(super) fn first_choice(&self) -> impl Iterator<Item = (usize, u16)> {
+        let members = self.groups.first().into_iter().flat_map(|group| &group.members);
+        members.map(|one| (one.at(), one.weight))
+    }
+
     /// The index of the next endpoint. A backup's only when everything else is out.
     pub(super) fn pick(&self, now: &impl Snapshot, draw: Draw) -> Option<usize> {
         self.groups.iter().find_map(|group| match (self.policy, draw.key) {

@@ -121,6 +121,11 @@ impl Endpoint {
         self.handshake.load(Ordering::Relaxed)
     }
 
+    /// The same as a time; `None` until the first one.
+    pub fn handshake(&self) -> Option<Duration> {
+        Some(self.handshake_nanos()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
     /// Live tunnels.
     pub fn tunnels(&self) -> usize {
         tunnels(self.carries.load(Ordering::Relaxed))

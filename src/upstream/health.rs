@@ -66,6 +66,11 @@ impl Ward {
         Self { plan, panics, ejecting: Mutex::new(()) }
     }
 
+    /// Whether health was ignored when somebody last looked.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.panics.is_on()
+    }
+
     /// Whether health is to be ignored now, because too few of `endpoints` are open. A change is told.
     pub(super) fn panics(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> bool {
         let open = endpoints.iter().filter(|endpoint| endpoint.is_open()).count();

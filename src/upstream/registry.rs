@@ -108,6 +108,7 @@ impl Registry {
                 requests: endpoint.requests() as u64,
                 up: endpoint.is_open(),
                 ejections: endpoint.ejections(),
+                handshake: endpoint.handshake(),
             })
         });
         live.collect()
