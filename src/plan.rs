@@ -33,7 +33,7 @@ pub use self::cors::{Cors, Names};
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
-pub use self::gates::{Bounds, Budget, Gates, QueueTerms, Sparing, Trip, UpgradeTerms};
+pub use self::gates::{Bounds, Budget, Gates, InProgress, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
 pub use self::networks::{Access, Networks};

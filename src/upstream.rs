@@ -63,6 +63,8 @@ pub struct Upstream {
     pub counters: Arc<Sharded<UpstreamShard>>,
     /// How fast it takes new WebSockets; `None` for as fast as they come.
     pub upgrades: Option<Arc<Upgrades>>,
+    /// How many upgrades may be under way to it, and who of them is or waits; `None` for any number.
+    pub in_progress: Option<(plan::InProgress, Arc<House>)>,
     /// What it carries at most.
     pub bounds: Bounds,
     /// Who may wait when it is full; `None` for nobody.
@@ -94,6 +96,7 @@ impl Upstream {
             keep_alive: plan.keep_alive,
             counters: metrics.upstream(&plan.name),
             upgrades: registry.upgrades(&plan.name, plan.gates.upgrades),
+            in_progress: plan.gates.in_progress.map(|terms| (terms, registry.porch(&plan.name))),
             bounds: plan.gates.bounds,
             queue: plan.gates.queue,
             attempts: plan.gates.attempts,
@@ -145,6 +148,11 @@ impl Upstream {
             room: most.saturating_sub(endpoint.load()) as u64,
         };
         open.map(member).collect()
+    }
+
+    /// When the next of its endpoints comes back from an ejection, if one is ejected.
+    pub fn next_return(&self) -> Option<Duration> {
+        self.endpoints.iter().filter_map(|endpoint| endpoint.returns_in()).min()
     }
 
     /// Picks an endpoint that is not in `tried` and counts a request on it at once, so that the

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::plan::Listener;
+use crate::upstream::gate::House;
 
 /// A listener that all workers share; each has a socket of its own.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct LiveListener {
     pub address: SocketAddr,
     settings: ArcSwap<Settings>,
     inside: AtomicUsize,
+    /// Whose TLS handshake is under way, and who waits for that.
+    pub(super) handshakes: Arc<House>,
     closed: watch::Sender<bool>,
 }
 
@@ -51,6 +54,7 @@ impl LiveListener {
             address,
             settings: ArcSwap::from_pointee(settings),
             inside: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             closed: watch::Sender::new(false),
         })
     }

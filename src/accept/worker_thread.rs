@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
+use super::handshakes::Turn;
 use super::live_listener::{LiveListener, Place, Settings, TlsAcceptorHandle};
 use super::orders::{Order, Orders};
 use super::proxy_protocol;
@@ -318,6 +319,8 @@ impl WorkerThread {
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
+        let most = plan.tls.as_ref().and_then(|tls| tls.max_handshakes);
+        let turn = Turn::new(&live.handshakes, most);
         let worker = Rc::clone(&self.worker);
         let task = match (&plan.introduced_by, tls) {
             (Some(_), _) => {
@@ -332,7 +335,9 @@ impl WorkerThread {
                         () = drain::begun(&mut phase) => return None,
                     };
                     match tls {
-                        Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
+                        Some(tls) => {
+                            over_tls((tls, turn), plan, stream, arrival, worker, admission).await
+                        }
                         None => exchange::serve(stream, arrival, worker, admission).await,
                     }
                 })
@@ -341,7 +346,7 @@ impl WorkerThread {
                 let settings = Arc::clone(&settings);
                 ClientTask::new(async move {
                     let Settings { plan, tls } = &*settings;
-                    over_tls(tls.as_ref()?, plan, stream, arrival, worker, admission).await
+                    over_tls((tls.as_ref()?, turn), plan, stream, arrival, worker, admission).await
                 })
             }
             (None, None) => ClientTask::new(exchange::serve(stream, arrival, worker, admission)),
@@ -381,7 +386,7 @@ async fn introduced(
 
 /// Serves a connection of a listener with TLS.
 async fn over_tls(
-    acceptor: &TlsAcceptorHandle,
+    (acceptor, turn): (&TlsAcceptorHandle, Turn),
     plan: &Listener,
     stream: TcpStream,
     arrival: Arrival,
@@ -389,7 +394,14 @@ async fn over_tls(
     admission: Box<Admission>,
 ) -> Option<Carriage> {
     let tls = plan.tls.as_ref()?;
-    let accepted = timeout(tls.handshake_timeout, acceptor.0.accept(stream)).await;
+    let accept = async {
+        let _seat = turn.comes(&worker).await;
+        acceptor.0.accept(stream).await
+    };
+    let accepted = timeout(tls.handshake_timeout, accept).await;
+    if accepted.is_err() && turn.was_in_vain(&worker, &plan.name) {
+        return None;
+    }
     let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
         Ok(stream) => stream,
         Err(error) => {

@@ -143,6 +143,13 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
             }
         };
         line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+        let gates = upstream.gates.to_string();
+        if !gates.is_empty() {
+            line(text, "gates", format_args!("{gates}"));
+        }
+        if let Some(rebalance) = &upstream.rebalance {
+            line(text, "rebalance", format_args!("{rebalance}"));
+        }
         if let Some(sticky) = &upstream.sticky {
             line(text, "sticky", format_args!("{sticky}"));
         }

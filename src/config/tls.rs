@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Time;
+use super::{Count, Time};
 
 /// TLS of one listener.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -14,6 +14,13 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// How long a client may take for the TLS handshake. Default: `10s`.
     pub handshake_timeout: Option<Time>,
+    /// How many handshakes may be under way at once, through all workers; further connections wait
+    /// unread, first come, first served, and are closed when `handshake_timeout` is over. Default: any
+    /// number, since whoever begins a handshake and stops there keeps one of these places for all of
+    /// `handshake_timeout`; each worker takes turns between handshakes and open sockets anyway. Write
+    /// a number, a thousand for each worker, say, to bound the memory and the wait of each when
+    /// everybody comes back at once.
+    pub max_handshakes: Option<Count>,
     /// What happens when the `Host` of a request is not the name that the TLS handshake asked for.
     /// Default: `refuse`.
     pub host_mismatch: Option<HostMismatch>,

@@ -58,7 +58,10 @@ pub(super) async fn open(
     fields: &OutboundFields,
 ) -> Result<Answer, Refusal> {
     let mut attempts = Attempts::begin(worker, way)?;
+    let began = Instant::now();
     entry::pace(timer, way).await?;
+    // Until there is an answer, or none.
+    let _seat = entry::turn(worker, timer, way, began).await?;
     let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     loop {

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Access, Networks};
 
-use crate::config::{At, Config, HostMismatch, Mistakes};
+use crate::config::{At, Config, Count, HostMismatch, Mistakes};
 
 /// One listening address.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Tls {
     pub certificates: Vec<CertificateFiles>,
     /// For the TLS handshake to finish.
     pub handshake_timeout: Duration,
+    /// How many handshakes may be under way; `None` for any number.
+    pub max_handshakes: Option<NonZeroU32>,
     /// Whether a Host other than the TLS server name is refused with 421.
     pub refuse_host_mismatch: bool,
 }
@@ -159,6 +162,17 @@ fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> L
     }
 }
 
+fn max_handshakes(written: Option<Count>, at: &At, mistakes: &mut Mistakes) -> Option<NonZeroU32> {
+    let most = written.map(|count| NonZeroU32::new(count.0));
+    if most == Some(None) {
+        mistakes.add(
+            &at.key("max_handshakes"),
+            "nobody could ever come in: give at least one, or leave the key out",
+        );
+    }
+    most.flatten()
+}
+
 fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mistakes) -> Tls {
     let mut certificates = Vec::new();
     if tls.certificates.is_empty() {
@@ -185,6 +199,7 @@ fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mi
     Tls {
         certificates,
         handshake_timeout: tls.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
+        max_handshakes: max_handshakes(tls.max_handshakes, at, mistakes),
         refuse_host_mismatch: tls.host_mismatch != Some(HostMismatch::Allow),
     }
 }

@@ -104,6 +104,10 @@ families! {
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
     TLS_FAILURES = counter("bowline_tls_failures_total", [],
         "TLS handshakes with clients that failed or did not end in time.");
+    TLS_QUEUED = counter("bowline_tls_queued_total", [],
+        "TLS handshakes that waited because tls.max_handshakes were under way.");
+    TLS_REFUSED = counter("bowline_tls_refused_total", [],
+        "Client connections closed late, since tls.max_handshakes others were under way.");
     TUNNELS = gauge("bowline_tunnels", ["route"], "Tunnels open now.");
     TUNNELS_ENDED = counter("bowline_tunnels_ended_total", ["route", "reason", "closer"],
         "Tunnels ended, by reason and by who began the end.");
@@ -137,6 +141,8 @@ families! {
         "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
         "Requests that waited because max_connections were under way.");
+    UPSTREAM_UPGRADES_QUEUED = counter("bowline_upstream_upgrades_queued_total", ["upstream"],
+        "Upgrades that waited because upgrades.in_progress were under way.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
     UPSTREAM_RETRIES_REFUSED = counter("bowline_upstream_retries_refused_total", ["upstream"],
@@ -244,6 +250,8 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
     page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
+    page.add_unless_zero(&TLS_QUEUED, &[], sum(shards, |shard| &shard.tls_queued));
+    page.add_unless_zero(&TLS_REFUSED, &[], sum(shards, |shard| &shard.tls_refused));
     let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
     page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
@@ -316,6 +324,8 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
+    let queued = sum(shards, |shard| &shard.upgrades_queued);
+    page.add_unless_zero(&UPSTREAM_UPGRADES_QUEUED, &[name], queued);
     page.add_unless_zero(&REBALANCED, &[name], sum(shards, |shard| &shard.rebalanced));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     let refused = sum(shards, |shard| &shard.retries_refused);

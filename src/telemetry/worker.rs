@@ -19,6 +19,10 @@ pub struct WorkerShard {
     pub handed_over: Counter,
     /// TLS handshakes that failed or did not end in time.
     pub tls_failures: Counter,
+    /// TLS handshakes that waited because `tls.max_handshakes` were under way.
+    pub tls_queued: Counter,
+    /// Those of them whose time was over before they were done.
+    pub tls_refused: Counter,
     /// Connections closed because their PROXY header was missing, malformed or late, or came from
     /// where none is believed.
     pub proxy_protocol_refused: Counter,
@@ -47,6 +51,8 @@ impl Default for WorkerShard {
             over_limit: Counter::default(),
             handed_over: Counter::default(),
             tls_failures: Counter::default(),
+            tls_queued: Counter::default(),
+            tls_refused: Counter::default(),
             proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
             // The library's Default for arrays stops at 32.

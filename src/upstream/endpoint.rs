@@ -151,6 +151,11 @@ impl Endpoint {
         self.standing.since_back()
     }
 
+    /// When its ejection ends, if it is ejected and not down besides.
+    pub(super) fn returns_in(&self) -> Option<Duration> {
+        self.standing.returns_in()
+    }
+
     /// Whether a pick may take it; tells when that is news.
     pub(super) fn look(&self) -> Look {
         let look = self.standing.look();

@@ -23,6 +23,8 @@ struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     upgrades: HashMap<String, Weak<Upgrades>>,
     houses: HashMap<String, Weak<House>>,
+    /// The same for upgrades that are under way.
+    porches: HashMap<String, Weak<House>>,
     next_id: usize,
     numbers: HashMap<String, u32>,
 }
@@ -59,6 +61,11 @@ impl Registry {
     /// Who is counted and who waits at `upstream`.
     pub(super) fn house(&self, upstream: &str) -> Arc<House> {
         self.lock().house(upstream)
+    }
+
+    /// Whose upgrade is under way at `upstream`, and who waits for that.
+    pub(super) fn porch(&self, upstream: &str) -> Arc<House> {
+        kept(&mut self.lock().porches, upstream)
     }
 
     /// The pace of the upgrades of `upstream`, from where it stands.
@@ -122,13 +129,7 @@ impl Registry {
 
 impl Known {
     fn house(&mut self, upstream: &str) -> Arc<House> {
-        if let Some(house) = self.houses.get(upstream).and_then(Weak::upgrade) {
-            return house;
-        }
-        self.houses.retain(|_, house| house.strong_count() > 0);
-        let house = Arc::new(House::default());
-        self.houses.insert(upstream.to_owned(), Arc::downgrade(&house));
-        house
+        kept(&mut self.houses, upstream)
     }
 
     fn endpoint(
@@ -153,6 +154,17 @@ impl Known {
         self.endpoints.insert(key, Arc::downgrade(&endpoint));
         endpoint
     }
+}
+
+/// The one of that name, made where there is none; those that nobody holds are forgotten then.
+fn kept(houses: &mut HashMap<String, Weak<House>>, name: &str) -> Arc<House> {
+    if let Some(house) = houses.get(name).and_then(Weak::upgrade) {
+        return house;
+    }
+    houses.retain(|_, house| house.strong_count() > 0);
+    let house = Arc::new(House::default());
+    houses.insert(name.to_owned(), Arc::downgrade(&house));
+    house
 }
 
 impl fmt::Debug for Registry {
