@@ -16,6 +16,7 @@ mod hash;
 mod health;
 pub mod http1;
 mod lease;
+mod loads;
 mod open_packet;
 mod pool;
 mod rebalance;
@@ -24,6 +25,7 @@ mod sessions;
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +40,7 @@ use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
 use self::gate::{House, Seat, Upgrades};
 use self::health::{Glance, Look, Ward};
+use self::loads::{LOOK, Loads, both};
 
 pub use self::affinity::{Asker, Claim};
 pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
@@ -78,6 +81,7 @@ pub struct Upstream {
     /// Who is counted and waits.
     pub house: Arc<House>,
     endpoints: Vec<Arc<Endpoint>>,
+    loads: Loads,
     ward: Ward,
     balancer: Balancer,
     slow_start: Option<Duration>,
@@ -91,6 +95,7 @@ pub struct Upstream {
 impl Upstream {
     /// Joins a planned upstream with the endpoints' live state.
     pub fn new(plan: &plan::Upstream, registry: &Registry, metrics: &Metrics) -> Self {
+        let endpoints = registry.endpoints(&plan.name, &plan.endpoints);
         Self {
             name: Arc::from(plan.name.as_str()),
             keep_alive: plan.keep_alive,
@@ -104,7 +109,8 @@ impl Upstream {
             rebalance: plan.rebalance,
             house: registry.house(&plan.name),
             ward: Ward::new(plan.health.clone(), metrics.panic(&plan.name)),
-            endpoints: registry.endpoints(&plan.name, &plan.endpoints),
+            loads: Loads::of(&endpoints),
+            endpoints,
             balancer: Balancer::new(Policy::of(&plan.balance), &plan.endpoints),
             slow_start: plan.slow_start,
             affinity: Affinity::new(plan, registry),
@@ -217,6 +223,9 @@ impl Upstream {
             };
             let now = Now {
                 endpoints: &self.endpoints,
+                loads: &self.loads,
+                // Who stands below is open without a further look.
+                plain: if tried.is_empty() { most } else { 0 },
                 open,
                 slow_start: self.slow_start.map(|slow| (slow, Instant::now())),
             };
@@ -266,6 +275,9 @@ pub enum Shut {
 /// The endpoints at this moment.
 struct Now<'a, Open> {
     endpoints: &'a [Arc<Endpoint>],
+    loads: &'a Loads,
+    /// An endpoint that carries less may be picked if nothing is marked on its load.
+    plain: usize,
     /// Whether an endpoint may be picked.
     open: Open,
     slow_start: Option<(Duration, Instant)>,
@@ -277,8 +289,23 @@ impl<Open: Fn(&Arc<Endpoint>) -> bool> Snapshot for Now<'_, Open> {
         (self.open)(endpoint).then(|| endpoint.load())
     }
 
+    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, usize)) {
+        self.loads.each(range, |index, word| {
+            let load = both(word);
+            let is_plain = word & LOOK == 0 && load < self.plain;
+            // Seen at one place, that it may stand in the loop.
+            if let Some(load) = if is_plain { Some(load) } else { self.load(index) } {
+                see(index, load);
+            }
+        });
+    }
+
     fn latency(&self, index: usize) -> u64 {
         self.endpoints.get(index).map_or(0, |endpoint| endpoint.handshake_nanos())
+    }
+
+    fn is_warm(&self) -> bool {
+        self.slow_start.is_none()
     }
 
     fn warmth(&self, index: usize) -> u16 {

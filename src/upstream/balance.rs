@@ -12,6 +12,7 @@ mod ring;
 mod rota;
 mod round_robin;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::plan::{self, Endpoint};
@@ -28,8 +29,22 @@ pub(super) trait Snapshot {
     /// Live sockets and requests; `None` when it is out of the question.
     fn load(&self, index: usize) -> Option<usize>;
 
+    /// Shows each of `range` that is not out of the question, in order, with its load.
+    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, usize)) {
+        for index in range {
+            if let Some(load) = self.load(index) {
+                see(index, load);
+            }
+        }
+    }
+
     /// How long its handshakes take, in nanoseconds; 0 when nobody knows.
     fn latency(&self, index: usize) -> u64;
+
+    /// Whether each takes its whole share, as far as that is known without a look.
+    fn is_warm(&self) -> bool {
+        false
+    }
 
     /// How much of its share it takes, up to [`WARM`]; never 0.
     fn warmth(&self, index: usize) -> u16;
@@ -58,6 +73,8 @@ pub(super) enum Policy {
 #[derive(Debug)]
 struct Group {
     members: Vec<Member>,
+    /// Weights by the index of the endpoint, 0 for those of another group; only where all are compared.
+    weights: Vec<u16>,
     rota: Rota,
     places: Option<Places>,
 }
@@ -125,8 +142,17 @@ impl Group {
             Policy::LeastConnections => Rota::default(),
             _ => Rota::new(&members),
         };
+        let mut weights = Vec::new();
+        if policy == Policy::LeastConnections {
+            weights.resize(members.last().map_or(0, |last| last.at().saturating_add(1)), 0);
+            for member in &members {
+                if let Some(weight) = weights.get_mut(member.at()) {
+                    *weight = member.weight;
+                }
+            }
+        }
         let places = Places::new(policy, &members, &labels);
-        Self { members, rota, places }
+        Self { members, weights, rota, places }
     }
 
     /// An endpoint that is open, as often as its weight and warmth say: the one at `part` of the way

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Endpoint;
 use super::gate::{House, Upgrades};
+use super::loads::Slot;
 use super::sessions::Sessions;
 use crate::plan;
 use crate::telemetry::EndpointGauge;
@@ -54,7 +55,9 @@ impl Registry {
         let is_known = plan
             .iter()
             .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
-        let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
+        // Who appears together stands together.
+        let mut slots = Slot::row(plan.len());
+        let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known, &mut slots));
         live.collect()
     }
 
@@ -137,6 +140,7 @@ impl Known {
         upstream: &str,
         plan: &plan::Endpoint,
         slow_start: bool,
+        slots: &mut impl Iterator<Item = Slot>,
     ) -> Arc<Endpoint> {
         let key = (upstream.to_owned(), plan.label.clone());
         if let Some(endpoint) = self.endpoints.get(&key).and_then(Weak::upgrade) {
@@ -147,7 +151,7 @@ impl Known {
         let (upstream, label) = key.clone();
         let house = self.house(&upstream);
         let endpoint = Endpoint::new(id, upstream, label, plan.target.clone()).of(house);
-        let endpoint = Arc::new(endpoint);
+        let endpoint = Arc::new(endpoint.in_slot(slots.next().unwrap_or_default()));
         if slow_start {
             endpoint.begin_slow_start();
         }
