@@ -85,19 +85,21 @@ impl Dice {
     }
 }
 
+/// Of four servers, which are listed in a round: the fourth one comes and goes, and the others change
+/// places.
+fn listed(round: usize) -> Vec<usize> {
+    let mut listed = vec![0, 1, 2];
+    listed.rotate_left(round % 3);
+    if round % 4 < 2 {
+        listed.insert(round % 3, 3);
+    }
+    listed
+}
+
 #[test]
 fn least_connections_stays_exact_across_a_hundred_reloads_with_live_sockets() {
     let (listener, runtime) = (free(), background());
     let servers: Vec<_> = (0..4).map(|_| counting(&runtime)).collect();
-    // The fourth one comes and goes, and the others change places.
-    let listed = |round: usize| {
-        let mut listed = vec![0, 1, 2];
-        listed.rotate_left(round % 3);
-        if round % 4 < 2 {
-            listed.insert(round % 3, 3);
-        }
-        listed
-    };
     let text = |round: usize| {
         let endpoints = listed(round).into_iter().map(|at| format!("\"{}\"", servers[at].0));
         format!(
@@ -303,9 +305,8 @@ async fn request(bowline: SocketAddr, path: &str, upgrade: bool, leaves: bool) -
     status
 }
 
-#[test]
-fn counts_are_zero_again_after_ten_thousand_mixed_outcomes_over_two_workers() {
-    const REQUESTS: usize = 10_000;
+/// Two workers before two servers whose requests end as their paths say, with everything bounded.
+fn mixed() -> (Bowline, Vec<SocketAddr>) {
     let runtime = background();
     let listeners: Vec<_> =
         (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -327,6 +328,13 @@ fn counts_are_zero_again_after_ten_thousand_mixed_outcomes_over_two_workers() {
          upgrades: {{ in_progress: 10, wait: 10ms }}, retries: {{ attempts: 2, budget: 20% }} }} }}\n",
         addresses[0], addresses[1]
     ));
+    (bowline, addresses)
+}
+
+#[test]
+fn counts_are_zero_again_after_ten_thousand_mixed_outcomes_over_two_workers() {
+    const REQUESTS: usize = 10_000;
+    let (bowline, addresses) = mixed();
     let address = bowline.address;
     let statuses = Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let next = Arc::new(AtomicUsize::new(0));

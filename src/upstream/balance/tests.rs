@@ -123,8 +123,8 @@ fn a_reconnect_storm_of_50_000_sockets_leaves_each_policy_within_its_bound() {
         (Policy::Maglev, 1.06),
     ];
     for (policy, bound) in bounds {
-        for seed in 0..5 {
-            let mut cluster = Cluster::new(&[1; 10]);
+        for seed in 0..3 {
+            let mut cluster = Cluster { turn: seed << 32, ..Cluster::new(&[1; 10]) };
             let balancer = cluster.balancer(policy);
             let client = |number: u64| seed * SOCKETS + number;
             let mut sockets: Vec<(u64, usize)> = Vec::new();

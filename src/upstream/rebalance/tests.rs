@@ -125,10 +125,13 @@ impl Cluster {
     /// The fullest over the mean, by weight.
     fn skew(&self) -> f64 {
         let weight: f64 = self.members.iter().map(|one| f64::from(one.weight)).sum();
-        let all: u64 = self.members.iter().map(|one| one.tunnels).sum();
         let by_weight = |one: &Member| one.tunnels as f64 / f64::from(one.weight);
         let fullest = self.members.iter().map(by_weight).fold(0.0, f64::max);
-        fullest / (all as f64 / weight)
+        fullest / (self.all() as f64 / weight)
+    }
+
+    fn all(&self) -> u64 {
+        self.members.iter().map(|one| one.tunnels).sum()
     }
 
     fn all_shed(&self) -> u64 {
@@ -141,57 +144,81 @@ impl Cluster {
     }
 }
 
-#[test]
-fn after_a_join_the_skew_is_met_at_the_rate_with_no_more_moves_than_are_needed() {
-    for seed in 0..120 {
+/// An upstream that some endpoints have just joined.
+struct Join {
+    cluster: Cluster,
+    terms: plan::Rebalance,
+    /// How long clients take to close and to come back, at most.
+    away: (u64, u64),
+    /// What each may have.
+    most: Vec<u64>,
+    needed: u64,
+    named: String,
+}
+
+impl Join {
+    fn of(seed: u64) -> Self {
         let mut cluster = Cluster::new(&[], seed * 1_000_003);
         let endpoints = 2 + cluster.roll(9) as usize;
         let each = 20 + cluster.roll(3000);
-        for id in 0..endpoints {
-            let weight = 1 + cluster.roll(4) as u16;
-            cluster.members.push(Member { weight, ..member(id, each * u64::from(weight)) });
-        }
-        let all: u64 = cluster.members.iter().map(|one| one.tunnels).sum();
         let joined = 1 + cluster.roll(2) as usize;
-        for id in endpoints..endpoints + joined {
+        for id in 0..endpoints + joined {
             let weight = 1 + cluster.roll(4) as u16;
-            cluster.members.push(Member { weight, ..member(id, 0) });
+            let tunnels = if id < endpoints { each * u64::from(weight) } else { 0 };
+            cluster.members.push(Member { weight, ..member(id, tunnels) });
         }
         let max_skew = [1000, 1050, 1250, 1500][cluster.roll(4) as usize];
-        let (amount, is_share, per) =
-            [(1, true, 60), (10, true, 60), (5, false, 1), (600, false, 60), (20, true, 1)]
-                [cluster.roll(5) as usize];
-        let (close, back) = (cluster.roll(10), cluster.roll(15));
+        let rates = [(1, true, 60), (10, true, 60), (5, false, 1), (600, false, 60), (20, true, 1)];
+        let (amount, is_share, per) = rates[cluster.roll(5) as usize];
+        let away = (cluster.roll(10), cluster.roll(15));
         let terms = terms(max_skew, amount, is_share, per);
-        let mut rebalance = Rebalance::default();
+        let all = cluster.all();
         let weights: u64 = cluster.members.iter().map(|one| u64::from(one.weight)).sum();
-        let most = |one: &Member| {
+        let most = cluster.members.iter().map(|one| {
             let due = all * u64::from(one.weight);
             (due * u64::from(max_skew) / 1000 / weights).max(due.div_ceil(weights))
-        };
-        let needed: u64 =
-            cluster.members.iter().map(|one| one.tunnels.saturating_sub(most(one))).sum();
+        });
+        let most: Vec<_> = most.collect();
+        let over =
+            cluster.members.iter().zip(&most).map(|(one, most)| one.tunnels.saturating_sub(*most));
+        let needed = over.sum();
         let named = format!(
-            "seed {seed}: {endpoints} of {each} and {joined} more, skew {max_skew}, {}, away {close} + {back} s, needed {needed}",
+            "seed {seed}: {endpoints} of {each} and {joined} more, skew {max_skew}, {}, away {away:?} s, needed {needed}",
             terms.rate
         );
-        let per_second =
-            if is_share { all as f64 * f64::from(amount) / 100.0 } else { amount.into() }
-                / per as f64;
-        let bound = 120 + (needed as f64 * 1.5 / per_second) as u64;
-        for _ in 0..bound {
-            cluster.second(&mut rebalance, &terms, close, back);
+        Self { cluster, terms, away, most, needed, named }
+    }
+
+    /// What the rate lets through, of the sockets that there are at the beginning: there are never more.
+    fn per_second(&self) -> f64 {
+        let rate = self.terms.rate;
+        let share = if rate.is_share { self.cluster.all() as f64 / 100.0 } else { 1.0 };
+        share * f64::from(rate.amount) / rate.per.as_secs_f64()
+    }
+
+    fn seconds(&mut self, rebalance: &mut Rebalance, count: u64) {
+        for _ in 0..count {
+            self.cluster.second(rebalance, &self.terms, self.away.0, self.away.1);
         }
-        let within =
-            cluster.members.iter().all(|one| one.tunnels <= most(one)) && cluster.away.is_empty();
+    }
+}
+
+#[test]
+fn after_a_join_the_skew_is_met_at_the_rate_with_no_more_moves_than_are_needed() {
+    for seed in 0..120 {
+        let (mut join, mut rebalance) = (Join::of(seed), Rebalance::default());
+        let (per_second, needed) = (join.per_second(), join.needed);
+        let bound = 120 + (needed as f64 * 1.5 / per_second) as u64;
+        join.seconds(&mut rebalance, bound);
+        let Join { cluster, most, named, .. } = &join;
+        let within = cluster.members.iter().zip(most).all(|(one, most)| one.tunnels <= *most);
+        let skew = cluster.skew();
         assert!(
-            within,
-            "{named}: skew {:.3} after {bound} s, {:?}",
-            cluster.skew(),
+            within && cluster.away.is_empty(),
+            "{named}: skew {skew:.3} after {bound} s, {:?}",
             cluster.members
         );
         for seconds in [1, 10, 60, 600] {
-            // Of the sockets that there were at the beginning: there are never more.
             let bound = (per_second * seconds as f64).ceil() as u64;
             let most = cluster.most_in(seconds);
             assert!(most <= bound, "{named}: {most} of {bound} in {seconds} s");
@@ -206,10 +233,8 @@ fn after_a_join_the_skew_is_met_at_the_rate_with_no_more_moves_than_are_needed()
             _ => panic!("{named}: {:?}", cluster.told),
         }
         // And then it is left alone.
-        for _ in 0..600 {
-            cluster.second(&mut rebalance, &terms, close, back);
-        }
-        assert_eq!(cluster.all_shed(), shed, "{named}: not stable");
+        join.seconds(&mut rebalance, 600);
+        assert_eq!(join.cluster.all_shed(), shed, "{}: not stable", join.named);
     }
 }
 
