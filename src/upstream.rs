@@ -40,7 +40,7 @@ use crate::telemetry::{Metrics, Sharded, UpstreamShard};
 
 use self::gate::{House, Seat, Upgrades};
 use self::health::{Glance, Look, Ward};
-use self::loads::{LOOK, Loads, both};
+use self::loads::Loads;
 
 pub use self::affinity::{Asker, Claim};
 pub use self::dial::{KEEP_ALIVE, dial, keep_alive};
@@ -224,8 +224,6 @@ impl Upstream {
             let now = Now {
                 endpoints: &self.endpoints,
                 loads: &self.loads,
-                // Who stands below is open without a further look.
-                plain: if tried.is_empty() { most } else { 0 },
                 open,
                 slow_start: self.slow_start.map(|slow| (slow, Instant::now())),
             };
@@ -276,8 +274,6 @@ pub enum Shut {
 struct Now<'a, Open> {
     endpoints: &'a [Arc<Endpoint>],
     loads: &'a Loads,
-    /// An endpoint that carries less may be picked if nothing is marked on its load.
-    plain: usize,
     /// Whether an endpoint may be picked.
     open: Open,
     slow_start: Option<(Duration, Instant)>,
@@ -289,15 +285,8 @@ impl<Open: Fn(&Arc<Endpoint>) -> bool> Snapshot for Now<'_, Open> {
         (self.open)(endpoint).then(|| endpoint.load())
     }
 
-    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, usize)) {
-        self.loads.each(range, |index, word| {
-            let load = both(word);
-            let is_plain = word & LOOK == 0 && load < self.plain;
-            // Seen at one place, that it may stand in the loop.
-            if let Some(load) = if is_plain { Some(load) } else { self.load(index) } {
-                see(index, load);
-            }
-        });
+    fn each_load(&self, range: Range<usize>, see: impl FnMut(usize, u64)) {
+        self.loads.each(range, see);
     }
 
     fn latency(&self, index: usize) -> u64 {

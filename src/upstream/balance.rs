@@ -29,11 +29,11 @@ pub(super) trait Snapshot {
     /// Live sockets and requests; `None` when it is out of the question.
     fn load(&self, index: usize) -> Option<usize>;
 
-    /// Shows each of `range` that is not out of the question, in order, with its load.
-    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, usize)) {
+    /// Shows each of `range` in order with its load, among them perhaps some that are out of the question.
+    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, u64)) {
         for index in range {
             if let Some(load) = self.load(index) {
-                see(index, load);
+                see(index, load as u64);
             }
         }
     }
@@ -75,6 +75,8 @@ struct Group {
     members: Vec<Member>,
     /// Weights by the index of the endpoint, 0 for those of another group; only where all are compared.
     weights: Vec<u16>,
+    /// All weights are the same, and nobody else stands between them.
+    even: bool,
     rota: Rota,
     places: Option<Places>,
 }
@@ -151,8 +153,9 @@ impl Group {
                 }
             }
         }
+        let even = weights.first().is_some_and(|one| weights.iter().all(|other| other == one));
         let places = Places::new(policy, &members, &labels);
-        Self { members, weights, rota, places }
+        Self { members, weights, even, rota, places }
     }
 
     /// An endpoint that is open, as often as its weight and warmth say: the one at `part` of the way

@@ -65,7 +65,7 @@ impl Endpoint {
 
     /// The same with its load in `slot`.
     pub(super) fn in_slot(self, slot: Slot) -> Self {
-        Self { standing: Standing::of(slot.clone()), slot, ..self }
+        Self { slot, ..self }
     }
 
     /// Where its load stands.
@@ -79,7 +79,7 @@ impl Endpoint {
             self.slot.word().fetch_add(1, Ordering::Relaxed);
             return true;
         };
-        let more = |now: u64| (both(now) < most as usize).then(|| now.saturating_add(1));
+        let more = |now: u64| (both(now) < most.into()).then(|| now.saturating_add(1));
         // See `House::freed`.
         self.slot.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
@@ -135,12 +135,12 @@ impl Endpoint {
 
     /// Live tunnels.
     pub fn tunnels(&self) -> usize {
-        tunnels(self.slot.word().load(Ordering::Relaxed))
+        tunnels(self.slot.word().load(Ordering::Relaxed)) as usize
     }
 
     /// Requests in flight, handshakes among them.
     pub fn requests(&self) -> usize {
-        requests(self.slot.word().load(Ordering::Relaxed))
+        requests(self.slot.word().load(Ordering::Relaxed)) as usize
     }
 
     /// Whether it is neither down nor ejected.
@@ -178,7 +178,8 @@ impl Endpoint {
 
     /// What balancing looks at.
     pub fn load(&self) -> usize {
-        both(self.slot.word().load(Ordering::Relaxed))
+        // At most 33 bits.
+        both(self.slot.word().load(Ordering::Relaxed)) as usize
     }
 }
 

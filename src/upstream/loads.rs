@@ -7,13 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Endpoint;
 
-/// One tunnel in a word. Tunnels stand in the upper half and requests below [`LOOK`]: one number, so
+/// One tunnel in a word. Tunnels stand in the upper half and requests in the lower one: one number, so
 /// that both together are bounded in one step.
 pub(super) const TUNNEL: u64 = 1 << 32;
-
-/// The endpoint may be shut: whoever would pick it looks first. In the same word as its load, since most
-/// are read for no other reason.
-pub(super) const LOOK: u64 = 1 << 31;
 
 /// The words of endpoints that appeared together.
 type Words = Arc<[AtomicU64]>;
@@ -37,14 +33,6 @@ impl Slot {
         // A slot is made with its words and keeps them.
         &self.words[self.at]
     }
-
-    /// Tells whether whoever would pick the endpoint must look first.
-    pub(super) fn mark(&self, look: bool) {
-        match look {
-            true => self.word().fetch_or(LOOK, Ordering::Relaxed),
-            false => self.word().fetch_and(!LOOK, Ordering::Relaxed),
-        };
-    }
 }
 
 impl Default for Slot {
@@ -54,19 +42,18 @@ impl Default for Slot {
 }
 
 /// Live tunnels in a word.
-pub(super) fn tunnels(word: u64) -> usize {
-    // At most 32 bits are left.
-    (word >> 32) as usize
+pub(super) fn tunnels(word: u64) -> u64 {
+    word >> 32
 }
 
 /// Requests in flight in a word.
-pub(super) fn requests(word: u64) -> usize {
-    (word & (LOOK - 1)) as usize
+pub(super) fn requests(word: u64) -> u64 {
+    word & (TUNNEL - 1)
 }
 
-/// Both.
-pub(super) fn both(word: u64) -> usize {
-    tunnels(word).saturating_add(requests(word))
+/// Both; at most 33 bits.
+pub(super) fn both(word: u64) -> u64 {
+    tunnels(word) + requests(word)
 }
 
 /// The words of an upstream's endpoints, in their order.
@@ -101,7 +88,7 @@ impl Loads {
         Self(runs)
     }
 
-    /// Shows the endpoints of `range` in order: the index of each, and its word.
+    /// Shows the endpoints of `range` in order: the index of each, and its load.
     pub(super) fn each(&self, range: Range<usize>, mut see: impl FnMut(usize, u64)) {
         for run in &self.0 {
             let words = run.words.get(run.at.clone()).unwrap_or_default();
@@ -109,7 +96,7 @@ impl Loads {
             let to = range.end.saturating_sub(run.first).min(words.len());
             let part = words.get(from..to).unwrap_or_default();
             for (index, word) in (run.first.saturating_add(from)..).zip(part) {
-                see(index, word.load(Ordering::Relaxed));
+                see(index, both(word.load(Ordering::Relaxed)));
             }
         }
     }
@@ -135,15 +122,16 @@ mod tests {
         old.swap(0, 1);
         let all = [&old[..2], &new, &old[2..]].concat();
         for (index, one) in all.iter().enumerate() {
-            one.slot().word().store(index as u64 * TUNNEL, Ordering::Relaxed);
+            one.slot().word().store(index as u64 * (TUNNEL + 1), Ordering::Relaxed);
         }
         let loads = Loads::of(&all);
         assert_eq!(loads.0.len(), 5);
         for from in 0..=all.len() {
             for to in from..=all.len() + 1 {
                 let mut seen = Vec::new();
-                loads.each(from..to, |index, word| seen.push((index, tunnels(word))));
-                let expected: Vec<_> = (from..to.min(all.len())).map(|at| (at, at)).collect();
+                loads.each(from..to, |index, load| seen.push((index, load)));
+                let expected: Vec<_> =
+                    (from..to.min(all.len())).map(|at| (at, 2 * at as u64)).collect();
                 assert_eq!(seen, expected, "{from}..{to}");
             }
         }
@@ -151,15 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_no_part_of_the_load() {
+    fn a_word_holds_both_counts_apart() {
         let slot = Slot::default();
         slot.word().fetch_add(3 * TUNNEL + 2, Ordering::Relaxed);
-        slot.mark(true);
-        slot.mark(true);
         let word = slot.word().load(Ordering::Relaxed);
-        assert_eq!((tunnels(word), requests(word), both(word), word & LOOK), (3, 2, 5, LOOK));
-        slot.mark(false);
-        let word = slot.word().load(Ordering::Relaxed);
-        assert_eq!((tunnels(word), requests(word), word & LOOK), (3, 2, 0));
+        assert_eq!((tunnels(word), requests(word), both(word)), (3, 2, 5));
+        assert_eq!(both(u64::MAX), 2 * u64::from(u32::MAX));
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::loads::Slot;
 use super::ejection::{Ejections, Terms};
 
 /// A gate that no time opens.
@@ -27,8 +26,6 @@ pub(in crate::upstream) struct Standing {
     back: AtomicU64,
     /// When the last check began, in milliseconds of [`now`]; 0 for never.
     checked: AtomicU64,
-    /// Where a pick sees first that the gate is not plainly open.
-    slot: Slot,
     inner: Mutex<Inner>,
 }
 
@@ -80,11 +77,6 @@ fn millis(moment: Duration) -> u64 {
 }
 
 impl Standing {
-    /// Of the endpoint whose load stands in `slot`.
-    pub(in crate::upstream) fn of(slot: Slot) -> Self {
-        Self { slot, ..Self::default() }
-    }
-
     /// What a pick does: one load when all is well. An ejection whose time is over ends here.
     pub(in crate::upstream) fn look(&self) -> Look {
         match self.gate.load(Ordering::Relaxed) {
@@ -202,7 +194,6 @@ impl Standing {
     fn write_gate(&self, inner: &Inner) {
         let gate = if inner.down { DOWN } else { inner.ejected.map_or(0, |ejected| ejected.until) };
         self.gate.store(gate, Ordering::Relaxed);
-        self.slot.mark(gate != 0);
         if gate == 0 {
             self.back.store(millis(now()), Ordering::Relaxed);
         }
