@@ -6,6 +6,7 @@ mod bind;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handshakes;
 mod live_listener;
 mod orders;
 mod passed_sockets;

@@ -61,6 +61,8 @@ pub enum Failure {
     NoEndpoint,
     /// Bowline: more upgrades at once than `upgrades.rate` of the upstream lets through in time.
     UpgradeRate,
+    /// Bowline: `upgrades.in_progress` upgrades were under way for longer than one may wait.
+    UpgradesInProgress,
     /// Bowline: the upstream carries what `max_connections` allows, and its queue is full or took too long.
     UpstreamFull,
     /// Bowline: so much of what the upstream was asked failed that `breaker` spares it.
@@ -82,7 +84,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -109,6 +111,7 @@ impl Failure {
         Self::Draining,
         Self::NoEndpoint,
         Self::UpgradeRate,
+        Self::UpgradesInProgress,
         Self::UpstreamFull,
         Self::BreakerOpen,
         Self::Internal,
@@ -152,6 +155,9 @@ impl Failure {
             Self::Draining => (S::SERVICE_UNAVAILABLE, "http_request_denied", "draining"),
             Self::NoEndpoint => (S::SERVICE_UNAVAILABLE, "destination_unavailable", "no_endpoint"),
             Self::UpgradeRate => (S::SERVICE_UNAVAILABLE, "http_request_denied", "upgrade_rate"),
+            Self::UpgradesInProgress => {
+                (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upgrades_in_progress")
+            }
             Self::UpstreamFull => {
                 (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upstream_full")
             }
@@ -206,6 +212,7 @@ impl Failure {
             Self::Draining
             | Self::NoEndpoint
             | Self::UpgradeRate
+            | Self::UpgradesInProgress
             | Self::UpstreamFull
             | Self::BreakerOpen
             | Self::Internal => Fault::Bowline,

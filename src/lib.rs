@@ -33,6 +33,7 @@ mod jitter;
 pub mod origin;
 pub mod plan;
 mod proxy_protocol;
+mod rebalance;
 pub mod reload;
 pub mod server;
 pub mod telemetry;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::accept::tls::{self, Keeper, LiveTls, Vault};
 use crate::accept::{BindError, Bound, Fleet, LiveListener, Order, PassedSockets, Settings};
@@ -18,6 +19,7 @@ use crate::discovery::Discovery;
 use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan};
+use crate::rebalance;
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
 use crate::upstream::{Checkers, Notice, Registry};
@@ -83,6 +85,8 @@ pub(crate) struct Running {
     pub(crate) discovery: Discovery,
     /// `None` while nothing is checked.
     pub(crate) checkers: Option<Checkers>,
+    /// `None` while nothing is moved to where there is room.
+    pub(crate) rebalancing: Option<JoinHandle<()>>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -121,27 +125,32 @@ impl Reloader {
 }
 
 impl Running {
-    /// Begins to check endpoints and to keep certificates in view.
-    pub(crate) fn begin_checking(&mut self) {
+    /// Begins to check endpoints, to move sockets among them, and to keep certificates in view.
+    pub(crate) fn begin_judging(&mut self) {
         self.keep_in_view();
         let orders = self.fleet.orders();
         let mut checkers = Checkers::new(move |notice| {
-            orders.send(match notice {
+            orders.send(&match notice {
                 Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
                 Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
             });
         });
         checkers.follow(&self.current.load().upstreams);
         self.checkers = Some(checkers);
+        let rebalancing = rebalance::run(Arc::clone(&self.current), self.fleet.orders());
+        self.rebalancing = Some(tokio::spawn(rebalancing));
     }
 
     fn keep_in_view(&mut self) {
         self.keeper = Some(Keeper::start(in_view(&self.listeners), &self.vault, &self.metrics));
     }
 
-    /// Ends the checks.
-    pub(crate) fn stop_checking(&mut self) {
+    /// Ends the checks, and what moves sockets.
+    pub(crate) fn stop_judging(&mut self) {
         self.checkers = None;
+        if let Some(rebalancing) = self.rebalancing.take() {
+            rebalancing.abort();
+        }
     }
 
     /// Does what `requests` ask for, and follows what is discovered, until `stop` resolves.
@@ -250,13 +259,13 @@ impl Running {
         let (before, after) = (parts(old), parts(new));
         let orders = self.fleet.orders();
         for part in after.difference(&before) {
-            orders.send(Order::Keep(*part));
+            orders.send(&Order::Keep(*part));
         }
         if new.plan.drain.keep_removed {
             return;
         }
         for part in before.difference(&after) {
-            orders.send(Order::Drain(*part));
+            orders.send(&Order::Drain(*part));
         }
     }
 }

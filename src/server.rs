@@ -184,8 +184,9 @@ impl Server {
             keeper: None,
             discovery,
             checkers: None,
+            rebalancing: None,
         };
-        running.begin_checking();
+        running.begin_judging();
         if !ended {
             // Not before it has endpoints, as far as they can be had.
             phase.send_replace(Phase::Serving);
@@ -195,7 +196,7 @@ impl Server {
         phase.send_replace(Phase::Leaving);
         let told_twice = !pauses(drain.delay, now.as_mut()).await;
         // All tunnels are told now, whatever becomes of their endpoints.
-        running.stop_checking();
+        running.stop_judging();
         phase.send_replace(Phase::Draining);
         let mut ended = Box::pin(running.fleet.ended());
         if told_twice || !drains(drain.timeout, now, ended.as_mut()).await {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields", "origin", "proxy_protocol"]),
@@ -67,6 +67,8 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "upstream",
         ],
     ),
+    // The clock between what upstreams decide and what workers do.
+    ("rebalance", &["accept", "exchange", "generation", "tunnel", "upstream"]),
     ("admin", &["drain", "telemetry"]),
     // Sees everything that a plan decides on.
     (
@@ -78,6 +80,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "exchange",
             "generation",
             "plan",
+            "rebalance",
             "telemetry",
             "upstream",
         ],

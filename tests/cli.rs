@@ -593,6 +593,41 @@ trusted_proxies: [ 10.0.0.1 ]
 ";
 
 #[test]
+fn explain_shows_what_stands_before_an_upstream() {
+    let folder = Folder::new().with(
+        "a.yaml",
+        r#"
+listeners: [ { address: 127.0.0.1:8080 } ]
+routes: [ { match: { path: /all }, upstream: all }, { match: { path: /one }, upstream: one } ]
+upstreams:
+  all:
+    endpoints: [ 10.0.0.1:1 ]
+    upgrades: { rate: 500, in_progress: 30, wait: 3s }
+    max_connections: { endpoint: 100, upstream: 150 }
+    queue: { size: 20 }
+    retries: { attempts: 2, budget: 10% }
+    breaker: {}
+    rebalance: { max_skew: 1.1 }
+  one: { endpoints: [ 10.0.0.1:1 ], retries: { attempts: 1 } }
+"#,
+    );
+    for (path, told) in [
+        (
+            "all",
+            "gates     upgrades 500 a second, 50 at once, wait 3s; 30 upgrades in progress, wait 3s; \
+             max_connections 100 to an endpoint; max_connections 150 to all; queue of 20, wait 1s; \
+             2 attempts, retries 10% and 10; breaker at 50% of 20 or more in 10s, pause 5s\n\
+             rebalance over 1.1 of the mean, 1%/min\n",
+        ),
+        ("one", "gates     no retries\ntimeouts"),
+    ] {
+        let said = bowline(&folder, &["explain", "a.yaml", "GET", &format!("ws://a/{path}")]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""));
+        assert!(said.out.contains(told), "{}", said.out);
+    }
+}
+
+#[test]
 fn explain_shows_the_verdict_of_each_guard() {
     let folder = Folder::new().with("a.yaml", GUARDED);
     let preflight = "Access-Control-Request-Method: PUT";

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::tls::LiveTls;
 use crate::plan::{Access, Listener};
+use crate::upstream::gate::House;
 
 /// A listener that all workers share; each has a socket of its own.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct LiveListener {
     /// Who may come: asked about every request, whenever its connection began.
     pub(super) access: Arc<ArcSwapOption<Access>>,
     inside: AtomicUsize,
+    /// Whose TLS handshake is under way, and who waits for that.
+    pub(super) handshakes: Arc<House>,
     closed: watch::Sender<bool>,
 }
 
@@ -44,6 +47,7 @@ impl LiveListener {
             access: Arc::new(ArcSwapOption::new(settings.plan.access.clone())),
             settings: ArcSwap::from_pointee(settings),
             inside: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             closed: watch::Sender::new(false),
         })
     }

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
+use super::handshakes::Turn;
 use super::live_listener::{LiveListener, Place, Settings};
 use super::orders::{Order, Orders};
 use super::proxy_protocol;
@@ -27,7 +28,7 @@ use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TlsFailure};
 use crate::tunnel::{Pace, Stream};
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
@@ -346,6 +347,8 @@ impl WorkerThread {
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
+        let most = plan.tls.as_ref().and_then(|tls| tls.max_handshakes);
+        let turn = Turn::new(&live.handshakes, most);
         let worker = Rc::clone(&self.worker);
         let task = match (&plan.introduced_by, tls) {
             (Some(_), _) => {
@@ -360,7 +363,9 @@ impl WorkerThread {
                         () = drain::begun(&mut phase) => return None,
                     };
                     match tls {
-                        Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
+                        Some(tls) => {
+                            over_tls((tls, turn), plan, stream, arrival, worker, admission).await
+                        }
                         None => exchange::serve(stream, arrival, worker, admission).await,
                     }
                 })
@@ -369,7 +374,7 @@ impl WorkerThread {
                 let settings = Arc::clone(&settings);
                 ClientTask::new(async move {
                     let Settings { plan, tls } = &*settings;
-                    over_tls(tls.as_ref()?, plan, stream, arrival, worker, admission).await
+                    over_tls((tls.as_ref()?, turn), plan, stream, arrival, worker, admission).await
                 })
             }
             (None, None) => ClientTask::new(exchange::serve(stream, arrival, worker, admission)),
@@ -417,7 +422,7 @@ async fn introduced(
 
 /// Serves a connection of a listener with TLS.
 async fn over_tls(
-    tls: &LiveTls,
+    (tls, turn): (&LiveTls, Turn),
     plan: &Listener,
     stream: TcpStream,
     arrival: Arrival,
@@ -426,13 +431,16 @@ async fn over_tls(
 ) -> Option<Carriage> {
     // Out of the lock-free cell at once: a handshake takes seconds where a client is slow.
     let termination = Arc::clone(&tls.current());
-    match termination.handshake(stream).await {
+    match termination.handshake(turn.comes(&worker), stream).await {
         Ok(Secured { stream, server_name, identity, handshake }) => {
             worker.counters().count_tls(handshake);
             let arrival = Arrival { server_name, identity, ..arrival };
             exchange::serve(stream, arrival, worker, admission).await
         }
         Err(failed) => {
+            if failed.cause == TlsFailure::Timeout && turn.was_in_vain(&worker, &plan.name) {
+                return None;
+            }
             tls_failed(&worker, plan, arrival.peer, &failed);
             if let Some(plain) = failed.plain {
                 Box::pin(exchange::turn_away(plain, &worker)).await;

@@ -152,6 +152,13 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         if let Some(version) = upstream.proxy_protocol {
             line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
         }
+        let gates = upstream.gates.to_string();
+        if !gates.is_empty() {
+            line(text, "gates", format_args!("{gates}"));
+        }
+        if let Some(rebalance) = &upstream.rebalance {
+            line(text, "rebalance", format_args!("{rebalance}"));
+        }
         if let Some(sticky) = &upstream.sticky {
             line(text, "sticky", format_args!("{sticky}"));
         }

@@ -12,12 +12,12 @@ use super::schema::{schema, without_default};
 use super::{
     ActiveCheck, Admin, Breaker, Certificate, ClientAuth, Config, Cors, Drain, Endpoint, HashField,
     Health, Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive,
-    ProxyProtocol, Queue, Rate, Resolver, Retries, Route, StickyBy, StickyCookie, Timeouts, Tls,
-    Upgrades, Upstream, WebSocket,
+    ProxyProtocol, Queue, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
+    Timeouts, Tls, Upgrades, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 32] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 33] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -52,6 +52,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 32] {
         ("Retries", "upstreams.NAME.retries", keys::<Retries>()),
         ("Breaker", "upstreams.NAME.breaker", keys::<Breaker>()),
         ("Resolver", "resolver", keys::<Resolver>()),
+        ("Rebalance", "upstreams.NAME.rebalance", keys::<Rebalance>()),
         ("Admin", "admin", keys::<Admin>()),
         ("Drain", "drain", keys::<Drain>()),
         ("Log", "log", keys::<Log>()),

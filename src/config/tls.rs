@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use super::wording::quoted;
-use super::{Switch, Time};
+use super::{Count, Switch, Time};
 
 /// TLS of one listener. Files are looked at once a second; one that has changed takes effect for
 /// handshakes from then on, and one that is broken leaves what was read before in use.
@@ -30,6 +30,13 @@ pub struct Tls {
     pub strict_sni: Option<Switch>,
     /// How long a client may take for the TLS handshake. Default: `10s`.
     pub handshake_timeout: Option<Time>,
+    /// How many handshakes may be under way at once, through all workers; further connections wait
+    /// unread, first come, first served, and are closed when `handshake_timeout` is over. Default: any
+    /// number, since whoever begins a handshake and stops there keeps one of these places for all of
+    /// `handshake_timeout`; each worker takes turns between handshakes and open sockets anyway. Write
+    /// a number, a thousand for each worker, say, to bound the memory and the wait of each when
+    /// everybody comes back at once.
+    pub max_handshakes: Option<Count>,
     /// What happens when the `Host` of a request is not the name that the TLS handshake asked for.
     /// Default: `refuse`.
     pub host_mismatch: Option<HostMismatch>,

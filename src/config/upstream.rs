@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue, Retries,
-    Sticky, Time, Upgrades,
+    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue,
+    Rebalance, Retries, Sticky, Time, Upgrades,
 };
 
 /// A group of servers that do the same work.
@@ -58,6 +58,8 @@ pub struct Upstream {
     pub retries: Retries,
     /// When an upstream that fails is spared. Default: never.
     pub breaker: Option<Breaker>,
+    /// Whether open WebSockets are moved to endpoints that appear or come back. Default: never.
+    pub rebalance: Option<Rebalance>,
 }
 
 /// A version of the PROXY protocol.

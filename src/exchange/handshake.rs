@@ -67,7 +67,10 @@ pub(super) async fn open(
 ) -> Result<Answer, Refusal> {
     let Question { upgrade, target, fields, preface } = question;
     let mut attempts = Attempts::begin(worker, way, preface)?;
+    let began = Instant::now();
     entry::pace(timer, way).await?;
+    // Until there is an answer, or none.
+    let _seat = entry::turn(worker, timer, way, began).await?;
     let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     loop {

@@ -347,9 +347,10 @@ impl Conversation {
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(match refusal.failure {
-                    Failure::UpgradeRate | Failure::UpstreamFull | Failure::BreakerOpen => {
-                        UpgradeOutcome::Refused
-                    }
+                    Failure::UpgradeRate
+                    | Failure::UpgradesInProgress
+                    | Failure::UpstreamFull
+                    | Failure::BreakerOpen => UpgradeOutcome::Refused,
                     _ => UpgradeOutcome::Failed,
                 });
                 Err(refusal)

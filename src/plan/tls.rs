@@ -1,10 +1,11 @@
 //! TLS on a listener, as files that are yet to be read.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    self, At, ClientAuthMode, ForwardedCertificate, HostMismatch, Mistakes, TlsVersion,
+    self, At, ClientAuthMode, Count, ForwardedCertificate, HostMismatch, Mistakes, TlsVersion,
 };
 
 /// TLS on a listener.
@@ -24,6 +25,8 @@ pub struct Tls {
     pub client_auth: Option<ClientAuth>,
     /// For the TLS handshake to finish.
     pub handshake_timeout: Duration,
+    /// How many handshakes may be under way; `None` for any number.
+    pub max_handshakes: Option<NonZeroU32>,
     /// Whether a Host other than the TLS server name is refused with 421.
     pub refuse_host_mismatch: bool,
 }
@@ -111,9 +114,21 @@ impl Tls {
                 })
             }),
             handshake_timeout: written.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
+            max_handshakes: max_handshakes(written.max_handshakes, at, mistakes),
             refuse_host_mismatch: written.host_mismatch != Some(HostMismatch::Allow),
         }
     }
+}
+
+fn max_handshakes(written: Option<Count>, at: &At, mistakes: &mut Mistakes) -> Option<NonZeroU32> {
+    let most = written.map(|count| NonZeroU32::new(count.0));
+    if most == Some(None) {
+        mistakes.add(
+            &at.key("max_handshakes"),
+            "nobody could ever come in: give at least one, or leave the key out",
+        );
+    }
+    most.flatten()
 }
 
 fn certificate(

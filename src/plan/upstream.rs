@@ -10,7 +10,7 @@ use crate::config::{self, At, Builtin, Config, Limit, Mistakes};
 use super::balance::{self, Balance};
 use super::leaving;
 use super::sticky::{self, Sticky};
-use super::{Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Source};
+use super::{Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Rebalance, Source};
 
 /// A heavier endpoint than all others together is written with their weights divided.
 const HEAVIEST: u16 = 256;
@@ -48,6 +48,8 @@ pub struct Upstream {
     pub health: Health,
     /// What keeps its load to what it can bear.
     pub gates: Gates,
+    /// Whether sockets are moved to where there is room; `None` for never.
+    pub rebalance: Option<Rebalance>,
 }
 
 /// Idle connections to endpoints.
@@ -103,6 +105,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
             builtin: upstream.builtin,
             health: Health::build(&upstream.health, &at.key("health"), mistakes),
             gates: Gates::build(upstream, &at, mistakes),
+            rebalance: Rebalance::build(upstream, &balance, &at, mistakes),
             balance,
             slow_start: match upstream.slow_start {
                 Some(Limit::After(after)) if !after.is_zero() => Some(after),

@@ -75,6 +75,8 @@ families! {
         "1 while the last word of every source of endpoints was good.");
     ENDPOINT_EJECTIONS = counter("bowline_endpoint_ejections_total", ["upstream", "endpoint"],
         "How often an endpoint was ejected for failures of clients' requests.");
+    ENDPOINT_HANDSHAKE = gauge("bowline_endpoint_handshake_seconds", ["upstream", "endpoint"],
+        "Moving average of an endpoint's upgrade handshakes, the last one counting for an eighth.");
     ENDPOINT_REQUESTS = gauge("bowline_endpoint_requests", ["upstream", "endpoint"],
         "Plain requests in flight to an endpoint now.");
     ENDPOINT_TUNNELS = gauge("bowline_endpoint_tunnels", ["upstream", "endpoint"],
@@ -99,6 +101,8 @@ families! {
         "Client connections closed at once because limits.connections were open.");
     PROXY_PROTOCOL_REFUSED = counter("bowline_proxy_protocol_refused_total", [],
         "Client connections closed for their PROXY header, or for sending one from elsewhere.");
+    REBALANCED = counter("bowline_rebalanced_total", ["upstream"],
+        "Tunnels told to come back because another endpoint has more room.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
@@ -110,6 +114,10 @@ families! {
         "TLS handshakes with clients, by version and by whether a session was resumed.");
     TLS_RELOAD_SUCCESS = gauge("bowline_tls_reload_success", ["file"],
         "Whether what is in a file of TLS is in use: 1, or 0 when it is broken and what was read before serves.");
+    TLS_QUEUED = counter("bowline_tls_queued_total", [],
+        "TLS handshakes that waited because tls.max_handshakes were under way.");
+    TLS_REFUSED = counter("bowline_tls_refused_total", [],
+        "Client connections closed late, since tls.max_handshakes others were under way.");
     TUNNELS = gauge("bowline_tunnels", ["route"], "Tunnels open now.");
     TUNNELS_ENDED = counter("bowline_tunnels_ended_total", ["route", "reason", "closer"],
         "Tunnels ended, by reason and by who began the end.");
@@ -147,6 +155,8 @@ families! {
         "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
         "Requests that waited because max_connections were under way.");
+    UPSTREAM_UPGRADES_QUEUED = counter("bowline_upstream_upgrades_queued_total", ["upstream"],
+        "Upgrades that waited because upgrades.in_progress were under way.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
     UPSTREAM_RETRIES_REFUSED = counter("bowline_upstream_retries_refused_total", ["upstream"],
@@ -221,6 +231,9 @@ impl Collector for Exposition {
             page.add(&ENDPOINT_TUNNELS, &labels, gauge.tunnels);
             page.add(&ENDPOINT_REQUESTS, &labels, gauge.requests);
             page.add(&ENDPOINT_UP, &labels, gauge.up.into());
+            if let Some(handshake) = gauge.handshake {
+                page.number(&ENDPOINT_HANDSHAKE, &labels, handshake.as_secs_f64());
+            }
             page.add_unless_zero(&ENDPOINT_EJECTIONS, &labels, gauge.ejections);
         }
         page.families
@@ -277,6 +290,8 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
         let count = sum(shards, |shard| &shard.tls_handshakes[at]);
         page.add_unless_zero(&TLS_HANDSHAKES, &kind.labels(), count);
     }
+    page.add_unless_zero(&TLS_QUEUED, &[], sum(shards, |shard| &shard.tls_queued));
+    page.add_unless_zero(&TLS_REFUSED, &[], sum(shards, |shard| &shard.tls_refused));
     let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
     page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
@@ -352,6 +367,9 @@ fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add_unless_zero(&UPSTREAM_SOURCE_MISSING, &[name], missing);
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
+    let queued = sum(shards, |shard| &shard.upgrades_queued);
+    page.add_unless_zero(&UPSTREAM_UPGRADES_QUEUED, &[name], queued);
+    page.add_unless_zero(&REBALANCED, &[name], sum(shards, |shard| &shard.rebalanced));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     let refused = sum(shards, |shard| &shard.retries_refused);
     page.add_unless_zero(&UPSTREAM_RETRIES_REFUSED, &[name], refused);
@@ -591,6 +609,7 @@ mod tests {
                 requests: 1,
                 up: true,
                 ejections: 3,
+                handshake: Some(Duration::from_millis(5)),
             };
             vec![row.clone(), row]
         }));
@@ -639,6 +658,7 @@ mod tests {
             requests: 0,
             up: false,
             ejections: 0,
+            handshake: None,
         };
         let rows = vec![row("ab", "c", 1), row("a", "bc", 2)];
         metrics.endpoints(Box::new(move || rows.clone()));

@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
@@ -29,6 +30,8 @@ pub struct EndpointGauge {
     pub up: bool,
     /// How often it was ejected.
     pub ejections: u64,
+    /// The moving average of its upgrade handshakes; `None` before the first one.
+    pub handshake: Option<Duration>,
 }
 
 impl EndpointGauge {
@@ -37,6 +40,7 @@ impl EndpointGauge {
         self.requests = self.requests.saturating_add(other.requests);
         self.ejections = self.ejections.saturating_add(other.ejections);
         self.up |= other.up;
+        self.handshake = self.handshake.max(other.handshake);
     }
 }
 

@@ -24,6 +24,10 @@ pub struct UpstreamShard {
     pub breaker_opens: Counter,
     /// Requests that waited because `max_connections` were under way.
     pub queued: Counter,
+    /// Upgrades that waited because `upgrades.in_progress` were under way.
+    pub upgrades_queued: Counter,
+    /// Tunnels that were told to come back, for there is more room elsewhere.
+    pub rebalanced: Counter,
     /// How long successful dials took, TLS to the upstream included.
     pub connect_seconds: Histogram,
     /// Active checks by outcome, indexed as [`CheckOutcome::ALL`].
@@ -53,6 +57,8 @@ impl Default for UpstreamShard {
             retries_refused: Counter::default(),
             breaker_opens: Counter::default(),
             queued: Counter::default(),
+            upgrades_queued: Counter::default(),
+            rebalanced: Counter::default(),
             connect_seconds: Histogram::new(&LATENCY),
             checks: Default::default(),
             check_seconds: Histogram::new(&LATENCY),

@@ -21,6 +21,10 @@ pub struct WorkerShard {
     pub tls_handshakes: [Counter; TlsHandshake::ALL.len()],
     /// TLS handshakes that came to nothing, indexed as [`TlsFailure::ALL`].
     pub tls_failures: [Counter; TlsFailure::ALL.len()],
+    /// TLS handshakes that waited because `tls.max_handshakes` were under way.
+    pub tls_queued: Counter,
+    /// Those of them whose time was over before they were done.
+    pub tls_refused: Counter,
     /// Connections closed because their PROXY header was missing, malformed or late, or came from
     /// where none is believed.
     pub proxy_protocol_refused: Counter,
@@ -68,6 +72,8 @@ impl Default for WorkerShard {
             handed_over: Counter::default(),
             tls_handshakes: Default::default(),
             tls_failures: Default::default(),
+            tls_queued: Counter::default(),
+            tls_refused: Counter::default(),
             proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
             // The library's Default for arrays stops at 32.

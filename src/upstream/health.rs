@@ -72,6 +72,11 @@ impl Ward {
         Self { plan: plan.health.clone(), panics, ejecting: Mutex::new(()), backups }
     }
 
+    /// Whether health was ignored when somebody last looked.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.panics.is_on()
+    }
+
     /// Whether health is to be ignored now, because too few of `endpoints` are open. A change is told.
     pub(super) fn panics(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> bool {
         let (mut of, mut open, mut open_backups) = (0_usize, 0_usize, 0_usize);

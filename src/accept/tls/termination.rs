@@ -59,8 +59,16 @@ impl Termination {
     ///
     /// # Errors
     /// [`Failed`], which is yet to be counted and told.
-    pub(in crate::accept) async fn handshake(&self, stream: TcpStream) -> Result<Secured, Failed> {
-        let secured = timeout(self.within, self.secure(stream)).await;
+    pub(in crate::accept) async fn handshake<S>(
+        &self,
+        turn: impl Future<Output = S>,
+        stream: TcpStream,
+    ) -> Result<Secured, Failed> {
+        let secured = async {
+            let _seat = turn.await;
+            self.secure(stream).await
+        };
+        let secured = timeout(self.within, secured).await;
         secured.unwrap_or_else(|late| Err(Failed::from(io::Error::from(late))))
     }
 

@@ -78,6 +78,8 @@ impl Checker {
             {
                 match result {
                     Ok(()) => {
+                        // Who waits for room finds some.
+                        self.endpoint.house.freed();
                         let passed = self.check.rise;
                         tracing::info!(upstream, endpoint, passed, "an endpoint is up");
                     }
