@@ -7,6 +7,7 @@ mod completions;
 mod diff;
 mod explain;
 mod load;
+mod planner;
 mod reload;
 mod run;
 mod schema;

@@ -18,7 +18,7 @@ use crate::config::{Builtin, Mistakes};
 use crate::discovery::Discovery;
 use crate::exchange::Part;
 use crate::generation::Generation;
-use crate::plan::{Difference, Endpoint, Plan};
+use crate::plan::{self, Difference, Endpoint, Plan};
 use crate::rebalance;
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
@@ -44,6 +44,12 @@ pub enum StartError {
     /// A certificate or key is wrong.
     #[error("{0}")]
     Certificates(Mistakes),
+    /// An upstream that has endpoints now would have none.
+    #[error(
+        "upstream `{0}` would have no endpoints: its sources have found none (the log says why); mend them, or \
+         write an address beside them"
+    )]
+    Unfound(String),
     /// A resource of the system ran out.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -210,6 +216,7 @@ impl Running {
         if dry {
             return Ok(Report { difference });
         }
+        self.has_endpoints(&old, &plan)?;
         for server in self.builtins.settle(&mut plan)? {
             tokio::spawn(server.serve());
         }
@@ -234,6 +241,20 @@ impl Running {
 }
 
 impl Running {
+    /// Whether every upstream that has endpoints in `old` has some in `plan`, as far as they are found: a
+    /// name that is spelt wrong is to drain nobody.
+    fn has_endpoints(&self, old: &Generation, plan: &Plan) -> Result<(), StartError> {
+        let is_found = |one: &&plan::Upstream| !one.discovered.is_empty();
+        for upstream in plan.upstreams.iter().filter(is_found) {
+            let had = old.upstream(&upstream.name);
+            let had_some = had.is_some_and(|one| one.endpoint_ids().next().is_some());
+            if had_some && self.discovery.complete(upstream).endpoints.is_empty() {
+                return Err(StartError::Unfound(upstream.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// The next generation: what does not differ from `old` goes on undisturbed.
     fn put_in_force(&mut self, old: &Generation, plan: Arc<Plan>) {
         self.discovery.take_news();
@@ -249,6 +270,11 @@ impl Running {
         // Before tunnels are drained: what checks had them told is taken back first.
         if let Some(checkers) = &mut self.checkers {
             checkers.follow(&new.upstreams);
+        }
+        // Who left may have been those that were out.
+        new.upstreams.iter().for_each(|one| one.look_for_panic());
+        for gone in old.upstreams.iter().filter(|one| new.upstream(&one.name).is_none()) {
+            self.metrics.panic(&gone.name).set(false);
         }
         self.in_force.send_replace(Arc::clone(&new.plan));
         self.part_with(old, &new);

@@ -187,14 +187,20 @@ impl Server {
             rebalancing: None,
         };
         running.begin_judging();
+        let mut told_twice = false;
         if !ended {
             // Not before it has endpoints, as far as they can be had.
             phase.send_replace(Phase::Serving);
-            running.serve(stop, reloads).await;
+            let plan = running.in_force.subscribe();
+            let leaving = async {
+                stop.await;
+                phase.send_replace(Phase::Leaving);
+                let delay = plan.borrow().drain.delay;
+                told_twice = !pauses(delay, now.as_mut()).await;
+            };
+            running.serve(pin!(leaving), reloads).await;
         }
         let drain = running.current.load().plan.drain;
-        phase.send_replace(Phase::Leaving);
-        let told_twice = !pauses(drain.delay, now.as_mut()).await;
         // All tunnels are told now, whatever becomes of their endpoints.
         running.stop_judging();
         phase.send_replace(Phase::Draining);

@@ -172,6 +172,11 @@ impl Upstream {
         self.proxy_protocol.map(|version| proxy_protocol::write(version, ends()).into())
     }
 
+    /// Notes whether health is to be ignored now.
+    pub fn look_for_panic(&self) {
+        self.ward.panics(&self.name, &self.endpoints);
+    }
+
     /// The ids of its endpoints.
     pub fn endpoint_ids(&self) -> impl Iterator<Item = usize> {
         self.endpoints.iter().map(|endpoint| endpoint.id)

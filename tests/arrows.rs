@@ -65,6 +65,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "telemetry",
             "tunnel",
             "upstream",
+            "watch",
         ],
     ),
     // The clock between what upstreams decide and what workers do.

@@ -275,6 +275,8 @@ fn no_spelling_of_a_path_walks_around_what_guards_it() {
         ("/x\\..\\admin", 400),
         ("/admin;a=b", 400),
         ("/x/..;/admin", 400),
+        ("/x/..%2Fadmin/..;/x", 400),
+        ("/x/..;/admin/..%2Fx", 400),
         ("/..%5c..%5cadmin", 400),
         ("/../admin", 400),
         ("/%zz", 400),

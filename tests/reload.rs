@@ -210,6 +210,38 @@ fn a_dry_run_and_a_diff_tell_what_would_change_and_change_nothing() {
     if said != "! workers (takes effect with a restart)\n" {
         assert_eq!((status, said), (0, changes));
     }
+    // To have looked at it is not to have taken it.
+    wait_for("the change to be noticed", || who(listener) == "new");
+}
+
+#[test]
+fn included_files_are_part_of_the_configuration_and_of_what_is_watched() {
+    let (listener, names) = (free(), ["one", "two"].map(node));
+    let part = |at: usize| {
+        format!(
+            "routes: [ {{ upstream: up }} ]\nupstreams: {{ up: {{ endpoints: [ \"{}\" ] }} }}\n",
+            names[at]
+        )
+    };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("included");
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    let main = folder.join("main.yaml");
+    fs::write(folder.join("conf.d/up.yaml"), part(0)).unwrap();
+    fs::remove_file(folder.join("conf.d/bad.yaml")).ok();
+    fs::write(
+        &main,
+        format!("{FRONT}listeners: [ {{ address: \"{listener}\" }} ]\ninclude: conf.d/*.yaml\n"),
+    )
+    .unwrap();
+    let process = Process::start_with("included", &main, None);
+    assert_eq!(who(listener), "one");
+    fs::write(folder.join("conf.d/up.yaml"), part(1)).unwrap();
+    wait_for("the part to be read again", || who(listener) == "two");
+    fs::write(folder.join("conf.d/bad.yaml"), "routes: 1\n").unwrap();
+    let refused = "bowline_config_reloads_total{result=\"refused\"}";
+    wait_for("a new part to be noticed", || process.metric(refused) == 1.0);
+    assert!(process.logged().contains("conf.d/bad.yaml:1:9: "), "{}", process.logged());
+    assert_eq!(who(listener), "two");
 }
 
 #[test]

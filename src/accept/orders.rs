@@ -59,9 +59,11 @@ impl Order {
             Self::Drain(part) => {
                 let drain = worker.generation().plan.drain;
                 let pace = Pace { spread: drain.spread, code: drain.code };
-                let worker = Rc::clone(worker);
+                let (worker, group) = (Rc::clone(worker), part.group());
+                // At once, in the order of the orders; the rest takes its time.
+                let closed = worker.roster.begin_closing_group(group, pace.code);
                 tokio::task::spawn_local(async move {
-                    pace.close_group(&worker.roster, part.group()).await;
+                    pace.close_group(&worker.roster, group, closed).await;
                 });
             }
             Self::Keep(part) => worker.roster.reopen(part.group()),

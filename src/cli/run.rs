@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::planner::Planner;
 use super::service_manager;
 use super::{CommandError, RunArgs, load};
 use crate::accept::PassedSockets;
@@ -136,7 +137,7 @@ async fn serve(
     };
     let told = service_manager::follow(server.phase(), stop_takes, limit);
     let watchdog = service_manager::watchdog(server.roll_call());
-    let reloading = reload_for_ever(&mut server, file, hangup);
+    let reloading = reload_for_ever(&mut server, Planner::start()?, file, hangup);
     tokio::select! {
         result = server.run(stopping.notified(), again.notified()) => result,
         () = signals => Ok(()),
@@ -150,10 +151,12 @@ async fn serve(
 /// change of the file. Never done.
 fn reload_for_ever(
     server: &mut Server,
+    planner: Planner,
     file: Option<PathBuf>,
     mut hangup: Signal,
 ) -> impl Future<Output = ()> + use<> {
     let (reloader, metrics) = (server.reloader(), Arc::clone(server.metrics()));
+    let plan = server.plan();
     let orders = if file.is_some() { server.take_reload_orders() } else { None };
     async move {
         let (Some(file), Some(mut orders)) = (file, orders) else {
@@ -162,7 +165,8 @@ fn reload_for_ever(
                 tracing::warn!("SIGHUP: there is no file to read again");
             }
         };
-        let mut watch = Watch::new(&file);
+        let of = file.clone();
+        let mut watch = Watch::of(move || config::files(&of, &plan.borrow().written.include));
         loop {
             let order = tokio::select! {
                 _ = hangup.recv() => None,
@@ -173,9 +177,11 @@ fn reload_for_ever(
             if !dry_run {
                 service_manager::reloading();
             }
-            let outcome = reload(&reloader, &file, dry_run).await;
-            watch.know();
+            // What is written from here on is a change.
+            let seen = watch.look();
+            let outcome = reload(&reloader, &planner, &file, dry_run).await;
             if !dry_run {
+                watch.know(seen);
                 service_manager::reloaded(outcome.is_ok());
                 metrics.reloads().note(outcome.is_ok());
                 match &outcome {
@@ -196,10 +202,13 @@ fn reload_for_ever(
 }
 
 /// What has changed, or would; or every mistake.
-async fn reload(reloader: &Reloader, file: &Path, dry_run: bool) -> Result<String, String> {
-    let path = file.to_owned();
-    let planned = tokio::task::spawn_blocking(move || load::plan(&path)).await;
-    let plan = planned.map_err(|error| error.to_string())?.map_err(|error| error.message)?;
+async fn reload(
+    reloader: &Reloader,
+    planner: &Planner,
+    file: &Path,
+    dry_run: bool,
+) -> Result<String, String> {
+    let plan = planner.plan(file).await?;
     let report = if dry_run { reloader.preview(plan).await } else { reloader.reload(plan).await };
     let report = report.map_err(|error| format!("{error}\n"))?;
     Ok(if report.difference.is_empty() {

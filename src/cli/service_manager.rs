@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::accept::RollCall;
 use crate::drain::Phase;
 
 /// What a stop may take beyond what the configuration says, before systemd loses patience.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// What is asked for at once; the field has room for 71 minutes.
+const AT_ONCE: Duration = Duration::from_secs(3600);
 
 /// Tells each phase as it comes, and how long the stop may take: `TimeoutStopSec=` need not know the
 /// configuration. Never done.
@@ -26,13 +29,16 @@ pub(super) async fn follow(
         tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving{room}"))]);
     }
     if phase.wait_for(reached(Phase::Leaving)).await.is_ok() {
-        let takes = stop_takes().saturating_add(MARGIN);
-        let usec = u32::try_from(takes.as_micros()).unwrap_or(u32::MAX);
-        tell(&[
-            NotifyState::Stopping,
-            NotifyState::Status("draining"),
-            NotifyState::ExtendTimeoutUsec(usec),
-        ]);
+        tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+        let mut left = stop_takes().saturating_add(MARGIN);
+        while !left.is_zero() {
+            // From now on, each time.
+            let asked = left.min(AT_ONCE);
+            let usec = u32::try_from(asked.as_micros()).unwrap_or(u32::MAX);
+            tell(&[NotifyState::ExtendTimeoutUsec(usec)]);
+            left = left.saturating_sub(AT_ONCE / 2);
+            sleep(AT_ONCE / 2).await;
+        }
     }
     std::future::pending().await
 }

@@ -20,6 +20,39 @@ pub struct Mistakes {
     pruned: BTreeSet<At>,
     /// By list, as a place in the file: the entries that were taken out, by their index there.
     gone: BTreeMap<At, BTreeSet<usize>>,
+    included: Vec<Included>,
+}
+
+/// The mistakes of a further file, and which parts of the configuration are its own.
+#[derive(Debug, Clone)]
+struct Included {
+    mistakes: Mistakes,
+    /// By list: its first index in the whole, and how many are its own.
+    lists: Vec<(&'static str, usize, usize)>,
+    upstreams: Vec<String>,
+}
+
+impl Included {
+    /// A place in the whole as a place in this file's part, if it is its own.
+    fn own(&self, at: &At) -> Option<At> {
+        let mut steps = at.steps().iter();
+        let (Step::Key(list), step) = (steps.next()?, steps.next()?) else { return None };
+        let top = At::root().key(list);
+        let own = match step {
+            Step::Index(index) => {
+                let mut lists = self.lists.iter().filter(|(name, ..)| name == list);
+                let index = lists.find_map(|(_, first, count)| {
+                    index.checked_sub(*first).filter(|own| own < count)
+                });
+                top.index(index?)
+            }
+            Step::Key(name) => {
+                let is_own = list == "upstreams" && self.upstreams.contains(name);
+                is_own.then(|| top.key(name))?
+            }
+        };
+        Some(steps.fold(own, |at, step| at.step(step.clone())))
+    }
 }
 
 /// Where a mistake is said to be.
@@ -47,6 +80,9 @@ impl Mistakes {
     ///
     /// Nothing is added where `at`, or something below or above it, was already found broken.
     pub fn add(&mut self, at: &At, what: impl Into<String>) {
+        if let Some((mistakes, at)) = self.of_included(at) {
+            return mistakes.add(&at, what);
+        }
         let at = self.in_file(at);
         if !self.broken(&at) {
             self.say(&at, false, what.into());
@@ -55,6 +91,9 @@ impl Mistakes {
 
     /// Like [`add`](Self::add), at the key of `at` and not at its value.
     pub fn add_at_key(&mut self, at: &At, what: impl Into<String>) {
+        if let Some((mistakes, at)) = self.of_included(at) {
+            return mistakes.add_at_key(&at, what);
+        }
         let at = self.in_file(at);
         if !self.broken(&at) {
             self.say(&at, true, what.into());
@@ -64,17 +103,40 @@ impl Mistakes {
     /// Whether `at`, or something below or above it, was taken out of the configuration as broken.
     /// A reference to it (an upstream by its name) is then no mistake of its own.
     pub fn covers(&self, at: &At) -> bool {
-        self.broken(&self.in_file(at))
+        let of = |one: &Included| match one.own(at) {
+            Some(at) => one.mistakes.covers(&at),
+            // Of a file that could not be read at all nobody knows what it says.
+            None => one.mistakes.covers(&At::root().key("upstreams")),
+        };
+        self.included.iter().any(of) || self.broken(&self.in_file(at))
+    }
+
+    /// Takes in the mistakes of a further file, whose parts are these of `lists` and these `upstreams`.
+    pub(super) fn include(
+        &mut self,
+        mistakes: Self,
+        lists: &[(&'static str, usize, usize)],
+        upstreams: Vec<String>,
+    ) {
+        self.included.push(Included { mistakes, lists: lists.to_vec(), upstreams });
+    }
+
+    /// The mistakes of the further file that a place belongs to, and the place there.
+    fn of_included(&mut self, at: &At) -> Option<(&mut Self, At)> {
+        self.included
+            .iter_mut()
+            .find_map(|one| Some((one.own(at)?, one)).map(|(at, one)| (&mut one.mistakes, at)))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.found.is_empty() && self.included.iter().all(|one| one.mistakes.is_empty())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.found.len()
+        let included = self.included.iter().map(|one| one.mistakes.len());
+        included.fold(self.found.len(), usize::saturating_add)
     }
 
     /// `value` if there is no mistake.
@@ -149,8 +211,9 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (place, what)) in self.found.iter().enumerate() {
-            if index > 0 {
+        let mut is_first = true;
+        for (place, what) in &self.found {
+            if !std::mem::take(&mut is_first) {
                 f.write_str("\n")?;
             }
             match place {
@@ -160,6 +223,12 @@ impl fmt::Display for Mistakes {
                 Place::Path(at) if at.steps().is_empty() => write!(f, "{}: {what}", self.name)?,
                 Place::Path(at) => write!(f, "{}: {at}: {what}", self.name)?,
             }
+        }
+        for included in self.included.iter().filter(|one| !one.mistakes.is_empty()) {
+            if !std::mem::take(&mut is_first) {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}", included.mistakes)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Value};
 
 use super::at::{At, Step};
+use super::include::Included;
 use super::positions::Mark;
 use super::{Config, EndpointEntry, Mistakes, variables, wording};
 
@@ -33,6 +34,15 @@ pub fn parse_endpoints(
     read_as(name, text, env, &ENDPOINTS)
 }
 
+/// The same for a file that another one includes.
+pub(super) fn parse_included(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Included, Mistakes) {
+    read_as(name, text, env, &PARTS)
+}
+
 /// What stands at the top of a file, and what is said where it does not.
 struct Top {
     is: fn(&Value) -> bool,
@@ -44,6 +54,11 @@ const SETTINGS: Top = Top {
     is: |value| matches!(value, Value::Mapping(_)),
     empty: "the file says nothing; write at least `listeners`, `routes` and `upstreams`",
     other: "the file must be a mapping; write settings as `key: value`, such as `listeners:`",
+};
+
+const PARTS: Top = Top {
+    empty: "the file says nothing; write `listeners`, `routes` or `upstreams`, or do not include it",
+    ..SETTINGS
 };
 
 const ENDPOINTS: Top = Top {

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Config, EndpointEntry, Mistakes, parse, parse_endpoints};
+use super::parse::parse_included;
+use super::{At, Config, EndpointEntry, Mistakes, include, parse, parse_endpoints};
 
 /// No configuration is near this size; a device or a log file named by mistake is.
 const LARGEST: u64 = 16 << 20;
@@ -49,8 +50,33 @@ pub enum ReadError {
 /// When the file cannot be read as text. Mistakes in the text are not errors but `Mistakes`.
 pub fn read(path: &Path) -> Result<(Config, Mistakes), ReadError> {
     let text = text(path)?;
-    // A variable that is not UTF-8 counts as unset.
-    Ok(parse(&path.display().to_string(), &text, &|name| std::env::var(name).ok()))
+    let (mut config, mut mistakes) = parse(&path.display().to_string(), &text, &variable);
+    include(path, &mut config, &mut mistakes);
+    Ok((config, mistakes))
+}
+
+/// A variable that is not UTF-8 counts as unset.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Joins what `config` includes. A file that cannot be read is a mistake where it is included.
+fn include(path: &Path, config: &mut Config, mistakes: &mut Mistakes) {
+    let at = At::root().key("include");
+    let files = match include::matches(path, &config.include) {
+        Ok(files) => files,
+        Err((index, what)) => return mistakes.add(&at.index(index), what),
+    };
+    for file in files {
+        match text(&file) {
+            Ok(text) => {
+                let name = file.display().to_string();
+                let (included, own) = parse_included(&name, &text, &variable);
+                included.join(own, config, mistakes);
+            }
+            Err(error) => mistakes.add(&at, error.to_string()),
+        }
+    }
 }
 
 /// The same for a file that is a list of endpoints.
@@ -59,7 +85,7 @@ pub fn read(path: &Path) -> Result<(Config, Mistakes), ReadError> {
 /// When the file cannot be read as text.
 pub fn read_endpoints(path: &Path) -> Result<(Vec<EndpointEntry>, Mistakes), ReadError> {
     let text = text(path)?;
-    Ok(parse_endpoints(&path.display().to_string(), &text, &|name| std::env::var(name).ok()))
+    Ok(parse_endpoints(&path.display().to_string(), &text, &variable))
 }
 
 fn text(path: &Path) -> Result<String, ReadError> {

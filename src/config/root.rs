@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Admin, Count, Drain, Listener, Log, Resolver, Route, Secret, Switch, Timeouts, Upstream,
-    WebSocket,
+    Admin, Count, Drain, Listener, Log, OneOrMany, Resolver, Route, Secret, Switch, Timeouts,
+    Upstream, WebSocket,
 };
 
 /// A whole configuration file.
@@ -23,6 +23,11 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// How endpoints of `dns://` are looked up. Default: each its own.
     pub resolver: Resolver,
+    /// Further files, by path or by pattern (`conf.d/*.yaml`), each with `listeners`, `routes` and `upstreams`
+    /// of its own: lists go on in the order of the files' names, upstreams must differ in name. Paths are
+    /// relative to the folder of this file, those in the further files too. They are watched as this one is.
+    /// Default: none.
+    pub include: OneOrMany,
     /// The listener for metrics and health. Without it there is none. Default: off.
     pub admin: Option<Admin>,
     /// Timeouts of every route that does not set its own. Default: each its own.

@@ -30,7 +30,14 @@ impl Source for List {
         }
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || read(&file)).await;
-        read.unwrap_or_else(|error| Err(Fault(error.to_string())))
+        let read = read.unwrap_or_else(|error| Err(Fault(error.to_string())));
+        if read.is_err()
+            && let Some(watch) = &mut self.watch
+        {
+            // What is wrong may pass without the file's being written anew.
+            watch.forget();
+        }
+        read
     }
 }
 

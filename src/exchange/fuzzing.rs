@@ -48,8 +48,8 @@ impl Offer {
 }
 
 /// The normal form of a path, and what some servers take that for; `None` when it is refused.
-pub fn readings(path: &str, merge_slashes: bool) -> Option<(String, Option<String>)> {
+pub fn readings(path: &str, merge_slashes: bool) -> Option<(String, Vec<String>)> {
     let normal = path::normal(path, merge_slashes).ok()?;
-    let other = path::other_reading(&normal).ok()?;
-    Some((normal.into_owned(), other))
+    let others = path::other_readings(&normal).ok()?;
+    Some((normal.into_owned(), others))
 }

@@ -28,20 +28,34 @@ pub(super) fn normalize(uri: &mut Uri, merge_slashes: bool) -> Result<(), Wrong>
     Ok(())
 }
 
-/// What servers make of a normal path that take `%2F` and a backslash for a slash, and `;` for the end
-/// of a segment's name. `None` where there is nothing of the kind.
+/// What servers may make of a normal path: some take `%2F` for a slash, some a backslash or `%5C`, some `;` for
+/// the end of a segment's name, and each of them any of that alone. None where there is nothing of the kind.
 ///
 /// # Errors
 /// What is wrong, when such a reading leads above the top.
-pub(super) fn other_reading(path: &str) -> Result<Option<String>, Wrong> {
+pub(super) fn other_readings(path: &str) -> Result<Vec<String>, Wrong> {
     if !path.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b';')) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let slashed = path.replace("%2F", "/").replace("%5C", "/").replace('\\', "/");
-    let named: Vec<&str> =
-        slashed.split('/').map(|one| one.split_once(';').map_or(one, |(name, _)| name)).collect();
-    let read = resolve(&named.join("/"), true)?;
-    Ok((read != path).then_some(read))
+    let mut readings = Vec::new();
+    for (slashes, backslashes, names) in (1..8).map(|one| (one & 1 > 0, one & 2 > 0, one & 4 > 0)) {
+        let mut read = path.to_owned();
+        if slashes {
+            read = read.replace("%2F", "/");
+        }
+        if backslashes {
+            read = read.replace("%5C", "/").replace('\\', "/");
+        }
+        if names {
+            let name = |one| str::split_once(one, ';').map_or(one, |(name, _)| name);
+            read = read.split('/').map(name).collect::<Vec<_>>().join("/");
+        }
+        let read = resolve(&read, true)?;
+        if read != path && !readings.contains(&read) {
+            readings.push(read);
+        }
+    }
+    Ok(readings)
 }
 
 const UNREADABLE: Wrong = "the path cannot be read";
@@ -157,22 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_disagree_about_has_another_reading() {
-        for (path, other) in [
-            ("/x/..%2Fadmin", Some("/admin")),
-            ("/%2Fadmin", Some("/admin")),
-            ("/x\\..\\admin", Some("/admin")),
-            ("/x%5C..%5Cadmin", Some("/admin")),
-            ("/admin;a=b", Some("/admin")),
-            ("/admin;a/b;c=d/e", Some("/admin/b/e")),
-            ("/x/..;/admin", Some("/admin")),
-            ("/scope%2Fname", Some("/scope/name")),
-            ("/%C3%A4", None),
-            ("/plain", None),
+    fn what_servers_disagree_about_has_other_readings() {
+        for (path, others) in [
+            ("/x/..%2Fadmin", &["/admin"][..]),
+            ("/%2Fadmin", &["/admin"]),
+            ("/x\\..\\admin", &["/admin"]),
+            ("/x%5C..%5Cadmin", &["/admin"]),
+            ("/admin;a=b", &["/admin"]),
+            ("/admin;a/b;c=d/e", &["/admin/b/e"]),
+            ("/x/..;/admin", &["/admin"]),
+            ("/scope%2Fname", &["/scope/name"]),
+            // By one of the two tricks alone it is somewhere else.
+            ("/public/..%2Fadmin/..;/public", &["/admin/..;/public", "/public/public", "/public"]),
+            (
+                "/public/..;/admin/..%2Fpublic",
+                &["/public/..;/public", "/admin/..%2Fpublic", "/public"],
+            ),
+            ("/%C3%A4", &[]),
+            ("/plain", &[]),
         ] {
-            assert_eq!(other_reading(path), Ok(other.map(str::to_owned)), "{path}");
+            assert_eq!(
+                other_readings(path),
+                Ok(others.iter().map(|one| (*one).to_owned()).collect()),
+                "{path}"
+            );
         }
-        assert!(other_reading("/..%2F..%2Fetc").is_err());
+        assert!(other_readings("/..%2F..%2Fetc").is_err());
     }
 
     #[test]

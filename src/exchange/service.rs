@@ -87,7 +87,7 @@ pub(super) struct Judged {
     pub(super) head: Head,
     options: ConnectionOptions,
     /// What some servers take the path for.
-    other_path: Option<String>,
+    other_paths: Vec<String>,
     /// The handshake, when the request is one.
     pub(super) upgrade: Option<UpgradeRequest>,
 }
@@ -105,7 +105,7 @@ pub(super) fn judge(
     let head = Head::check(parts, limits)?;
     let unclear = |what| Refusal::new(Failure::BadRequest).because(what);
     path::normalize(&mut parts.uri, plan.merge_slashes).map_err(unclear)?;
-    let other_path = path::other_reading(parts.uri.path()).map_err(unclear)?;
+    let other_paths = path::other_readings(parts.uri.path()).map_err(unclear)?;
     if server_name.is_some_and(|name| name != head.host) {
         return Err(Refusal::new(Failure::Misdirected)
             .because("this TLS connection was opened for another host"));
@@ -113,7 +113,7 @@ pub(super) fn judge(
     let options = ConnectionOptions::read(&parts.headers)
         .map_err(|what| Refusal::new(Failure::BadRequest).because(what).closing())?;
     let upgrade = UpgradeRequest::parse(parts, &options)?;
-    Ok(Judged { head, options, other_path, upgrade })
+    Ok(Judged { head, options, other_paths, upgrade })
 }
 
 impl Judged {
@@ -135,10 +135,13 @@ impl Judged {
     /// # Errors
     /// The refusal that the client gets then.
     pub(super) fn is_clear(&self, parts: &Parts, routes: &Routes) -> Result<(), Refusal> {
-        let Some(other) = &self.other_path else { return Ok(()) };
+        if self.other_paths.is_empty() {
+            return Ok(());
+        }
         let facts = self.facts(parts);
         let way = |facts: &Facts<'_>| routes.find(facts).map(|(id, _)| id);
-        if way(&facts) == way(&Facts { path: other, ..facts }) {
+        let own = way(&facts);
+        if self.other_paths.iter().all(|other| way(&Facts { path: other, ..facts }) == own) {
             return Ok(());
         }
         Err(Refusal::new(Failure::BadRequest)

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
+use super::part;
 use crate::generation::Generation;
 use crate::telemetry::{Metrics, WorkerShard};
 use crate::tunnel::Roster;
@@ -143,7 +144,9 @@ impl Worker {
     /// Closes idle upstream connections that are over their time, and lets go of a plan that is no
     /// longer in force.
     pub fn sweep(&self) {
-        self.ledger.keep(&self.generation().upstreams);
+        let generation = self.generation();
+        self.ledger.keep(&generation.upstreams);
+        self.roster.forget_groups(|group| !part::is_in(&generation, group));
         self.pool.sweep(Instant::now());
     }
 

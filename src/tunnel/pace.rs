@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::roster::{Group, Roster, Ticket};
+use super::roster::{Closed, Group, Roster, Ticket};
 
 /// A few tunnels need no window: nobody is to wait longer than this for each.
 const EACH: Duration = Duration::from_millis(50);
@@ -38,11 +38,12 @@ impl Pace {
         self.close_each(roster, &tickets, || true).await;
     }
 
-    /// Closes the tunnels of `group` in the same order, and those that still enter, until the group is
-    /// [reopened](Roster::reopen): who was not told by then is not.
-    pub async fn close_group(self, roster: &Roster, group: Group) {
-        let tickets = roster.begin_closing_group(group, self.code);
-        self.close_each(roster, &tickets, || roster.is_closing(group)).await;
+    /// Closes the tunnels of `group` in the same order, the door having been closed with
+    /// [`Roster::begin_closing_group`], until the group is [reopened](Roster::reopen) or closed anew: who was
+    /// not told by then is not.
+    pub async fn close_group(self, roster: &Roster, group: Group, closed: Closed) {
+        let Closed { tickets, number } = closed;
+        self.close_each(roster, &tickets, || roster.closing_of(group) == Some(number)).await;
     }
 
     async fn close_each(self, roster: &Roster, tickets: &[Ticket], goes_on: impl Fn() -> bool) {
@@ -109,16 +110,18 @@ mod tests {
             let members = members.iter().enumerate().filter(|(index, _)| *index as u32 % 2 == of);
             members.filter(|(_, one)| one.poll_order(&context).is_some()).count()
         };
-        let closing = PACE.close_group(&roster, GROUP);
+        let close =
+            || PACE.close_group(&roster, GROUP, roster.begin_closing_group(GROUP, PACE.code));
+        let closing = close();
         let half = tokio::time::timeout(PACE.spread / 2, closing).await;
         assert!(half.is_err() && (240..=260).contains(&told(0)), "{}", told(0));
-        let (closing, reopening) = (PACE.close_group(&roster, GROUP), async {
+        let (closing, reopening) = (close(), async {
             tokio::time::sleep(PACE.spread / 4).await;
             roster.reopen(GROUP);
         });
         tokio::join!(closing, reopening);
         assert!((330..=370).contains(&told(0)), "{}", told(0));
-        PACE.close_group(&roster, GROUP).await;
+        close().await;
         assert_eq!((told(0), told(1)), (500, 0));
     }
 }

@@ -20,10 +20,34 @@ pub struct Roster {
     /// Who enters now is told to close at once, with this code.
     closing: Cell<Option<u16>>,
     /// The same for who enters as one of a group.
-    closing_groups: RefCell<Vec<(Group, u16)>>,
+    closing_groups: RefCell<Vec<Closing>>,
+    /// Groups that were ever closed.
+    closings: Cell<u64>,
     /// Those that were shed and are not gone yet, by their place.
     shed: RefCell<HashMap<usize, Arc<Allowance>>>,
 }
+
+/// A group whose door was closed just now.
+#[derive(Debug)]
+pub struct Closed {
+    /// Those that were here and were told nothing yet, the youngest first.
+    pub tickets: Vec<Ticket>,
+    /// Of this closing; no other one has it.
+    pub number: u64,
+}
+
+/// A group whose door is closed.
+#[derive(Debug)]
+struct Closing {
+    group: Group,
+    code: u16,
+    number: u64,
+    /// At how many looks in a row it was gone and nobody's.
+    empty: u32,
+}
+
+/// See [`Roster::forget_groups`].
+const LONGEST_EMPTY: u32 = 100;
 
 /// What a tunnel belongs to: numbers whose meaning is their owner's, each at a place of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +108,7 @@ impl Roster {
         self.entered.set(number.wrapping_add(1));
         let of_group = || {
             let groups = self.closing_groups.borrow();
-            groups.iter().find(|(group, _)| group.holds(labels)).map(|(_, code)| *code)
+            groups.iter().find(|closing| closing.group.holds(labels)).map(|closing| closing.code)
         };
         let order = self.closing.get().or_else(of_group).map(Order::Close);
         let key = self.entries.borrow_mut().insert(Entry { number, labels, order, waker: None });
@@ -110,20 +134,35 @@ impl Roster {
 
     /// Closes the door to `group`, as [`begin_closing`](Self::begin_closing) does to all; open again
     /// with [`reopen`](Self::reopen). A second time it is the newer code that counts.
-    pub fn begin_closing_group(&self, group: Group, code: u16) -> Vec<Ticket> {
+    pub fn begin_closing_group(&self, group: Group, code: u16) -> Closed {
         self.reopen(group);
-        self.closing_groups.borrow_mut().push((group, code));
-        self.tickets(|labels| group.holds(labels))
+        let number = self.closings.get().wrapping_add(1);
+        self.closings.set(number);
+        self.closing_groups.borrow_mut().push(Closing { group, code, number, empty: 0 });
+        Closed { tickets: self.tickets(|labels| group.holds(labels)), number }
     }
 
     /// Tunnels of `group` that enter from now on are not told to close. Who was told, was.
     pub fn reopen(&self, group: Group) {
-        self.closing_groups.borrow_mut().retain(|(closing, _)| *closing != group);
+        self.closing_groups.borrow_mut().retain(|closing| closing.group != group);
     }
 
-    /// Whether the door is closed to `group`.
-    pub fn is_closing(&self, group: Group) -> bool {
-        self.closing_groups.borrow().iter().any(|(closing, _)| *closing == group)
+    /// The number of the closing by which the door is closed to `group`, if it is.
+    pub fn closing_of(&self, group: Group) -> Option<u64> {
+        let groups = self.closing_groups.borrow();
+        groups.iter().find(|closing| closing.group == group).map(|closing| closing.number)
+    }
+
+    /// Forgets the closed doors of groups that are gone, so that they do not pile up, once nobody of
+    /// theirs was here at `LONGEST_EMPTY` calls one after another: handshakes that began before end meanwhile.
+    pub fn forget_groups(&self, is_gone: impl Fn(Group) -> bool) {
+        let entries = self.entries.borrow();
+        let is_empty = |group: Group| !entries.iter().any(|(_, one)| group.holds(one.labels));
+        self.closing_groups.borrow_mut().retain_mut(|closing| {
+            let empty = is_gone(closing.group) && is_empty(closing.group);
+            closing.empty = if empty { closing.empty.saturating_add(1) } else { 0 };
+            closing.empty < LONGEST_EMPTY
+        });
     }
 
     /// Those that are here and were told nothing yet, the youngest first.
@@ -222,18 +261,37 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_door_is_forgotten_when_its_group_is_gone_and_nobody_came_for_long() {
+        let roster = Rc::new(Roster::default());
+        let group = Group { place: 0, number: 7 };
+        let stays = Group { place: 0, number: 8 };
+        roster.begin_closing_group(group, 1012);
+        roster.begin_closing_group(stays, 1012);
+        let look = || roster.forget_groups(|one| one == group);
+        (1..LONGEST_EMPTY).for_each(|_| look());
+        let member = roster.enter(Labels([7, 0]));
+        (0..2 * LONGEST_EMPTY).for_each(|_| look());
+        assert!(roster.closing_of(group).is_some(), "somebody is here");
+        drop(member);
+        (1..LONGEST_EMPTY).for_each(|_| look());
+        assert!(roster.closing_of(group).is_some());
+        look();
+        assert!(!roster.closing_of(group).is_some() && roster.closing_of(stays).is_some());
+    }
+
+    #[test]
     fn only_the_group_is_told_those_that_enter_later_among_them() {
         let roster = Rc::<Roster>::default();
         let (of_it, of_another) = (Labels([1, 7]), Labels([7, 1]));
         let (old, other) = (roster.enter(of_it), roster.enter(of_another));
-        let tickets = roster.begin_closing_group(GROUP, 1012);
+        let tickets = roster.begin_closing_group(GROUP, 1012).tickets;
         assert_eq!(tickets.len(), 1);
         let (young, another) = (roster.enter(of_it), roster.enter(of_another));
         assert_eq!((told(&old), told(&young)), (None, Some(Order::Close(1012))));
         roster.close(tickets[0], 1012);
         assert_eq!(told(&old), Some(Order::Close(1012)));
         roster.reopen(GROUP);
-        assert!(!roster.is_closing(GROUP));
+        assert!(roster.closing_of(GROUP).is_none());
         for member in [&other, &another, &roster.enter(of_it)] {
             assert_eq!(told(member), None);
         }
@@ -243,7 +301,7 @@ mod tests {
     fn a_ticket_is_for_one_tunnel_and_not_for_the_next_in_its_place() {
         let roster = Rc::<Roster>::default();
         let gone = roster.enter(Labels([1, 7]));
-        let ticket = roster.begin_closing_group(GROUP, 1012)[0];
+        let ticket = roster.begin_closing_group(GROUP, 1012).tickets[0];
         roster.reopen(GROUP);
         drop(gone);
         let next = roster.enter(Labels([1, 7]));
@@ -280,7 +338,7 @@ mod tests {
     fn who_was_told_a_code_keeps_it_until_the_cut() {
         let roster = Rc::<Roster>::default();
         let member = roster.enter(Labels([1, 7]));
-        let ticket = roster.begin_closing_group(GROUP, 1001)[0];
+        let ticket = roster.begin_closing_group(GROUP, 1001).tickets[0];
         roster.close(ticket, 1001);
         assert_eq!(roster.begin_closing(1012), []);
         roster.close(ticket, 1012);

@@ -2,7 +2,7 @@
 //! may name, or to a Unix domain socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,7 +67,8 @@ impl Upstream {
                 self.dial_from_sources(endpoint, target, worker).await?
             }
             Target::Address(address) => {
-                let dialled = TcpStream::connect(address).await;
+                let dialled =
+                    TcpStream::connect(address).await.map_err(|error| why(error, *address));
                 dialled.inspect_err(|error| self.note_no_port(endpoint, error, worker))?
             }
             Target::Name { host, port } => {
@@ -148,7 +149,7 @@ impl Upstream {
             None => tracing::warn!(
                 upstream,
                 endpoint,
-                "no port is free to reach an endpoint, or no address of its family is here: set \
+                "no port is free to reach an endpoint: set \
                  `source_addresses`, or widen net.ipv4.ip_local_port_range"
             ),
         }
@@ -164,6 +165,28 @@ impl Upstream {
                  out of `source_addresses`"
             );
         }
+    }
+}
+
+/// Says what is wanting where the kernel names one thing for two: EADDRNOTAVAIL is a want of ports, or there
+/// is no address here from which `target` could be reached at all, IPv6 being off for example. A UDP socket
+/// takes none of the ports of TCP.
+#[cold]
+fn why(error: io::Error, target: SocketAddr) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrNotAvailable {
+        return error;
+    }
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let way = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(target));
+    match way {
+        Ok(()) => error,
+        Err(_) => io::Error::new(
+            io::ErrorKind::NetworkUnreachable,
+            "this machine has no address from which it could be reached",
+        ),
     }
 }
 

@@ -55,11 +55,13 @@ impl Registry {
     pub(super) fn endpoints(&self, upstream: &str, plan: &[plan::Endpoint]) -> Vec<Arc<Endpoint>> {
         let mut known = self.lock();
         known.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
-        let is_known = plan
-            .iter()
-            .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
+        let is_there = |one: &&plan::Endpoint| {
+            known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone()))
+        };
+        let known_ones = plan.iter().filter(is_there).count();
+        let is_known = known_ones > 0;
         // Who appears together stands together.
-        let mut slots = Slot::row(plan.len());
+        let mut slots = Slot::row(plan.len().saturating_sub(known_ones));
         let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known, &mut slots));
         live.collect()
     }
