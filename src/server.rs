@@ -66,6 +66,8 @@ impl Server {
     pub fn bind_with(mut plan: Plan, passed: PassedSockets) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
+        let gauges = Arc::clone(&registry);
+        metrics.endpoints(Box::new(move || gauges.gauges()));
         let vault = Arc::new(Vault::default());
         let tls = reload::terminations(&plan, &vault)?;
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
@@ -153,8 +155,6 @@ impl Server {
         let (reloads, to_reload) = (self.reloads, self.to_reload);
         // Nobody took them: nobody can reload.
         drop(self.reload_orders);
-        let gauges = Arc::clone(&registry);
-        metrics.endpoints(Box::new(move || gauges.gauges()));
         for builtin in to_run {
             tokio::spawn(builtin.serve());
         }

@@ -1,6 +1,7 @@
 //! Further files of one configuration: what `include` names, and how each is joined to the first.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -61,7 +62,7 @@ pub fn files(file: &Path, patterns: &OneOrMany) -> Vec<PathBuf> {
 
 impl Included {
     /// Adds this to `config`, with its own mistakes to those of `config`.
-    pub(super) fn join(self, own: Mistakes, config: &mut Config, mistakes: &mut Mistakes) {
+    pub(super) fn join(self, mut own: Mistakes, config: &mut Config, mistakes: &mut Mistakes) {
         let Self { listeners, routes, upstreams } = self;
         let lists = [
             ("listeners", config.listeners.len(), listeners.len()),
@@ -73,14 +74,14 @@ impl Included {
         config.listeners.extend(listeners);
         config.routes.extend(routes);
         for (name, upstream) in upstreams {
-            if config.upstreams.contains_key(&name) {
-                twice.push(name);
-            } else {
-                names.push(name.clone());
-                config.upstreams.insert(name, upstream);
+            match config.upstreams.entry(name) {
+                Entry::Occupied(known) => twice.push(known.key().clone()),
+                Entry::Vacant(free) => {
+                    names.push(free.key().clone());
+                    free.insert(upstream);
+                }
             }
         }
-        let mut own = own;
         for name in twice {
             let what = format!("another file has an upstream `{name}` too: names must differ");
             own.add_at_key(&at.key(&name), what);

@@ -12,7 +12,7 @@ use super::positions::{Mark, Positions};
 /// `file:line:column: what is wrong, and how to mend it`.
 #[derive(Debug, Clone, Default)]
 pub struct Mistakes {
-    name: String,
+    name: Box<str>,
     /// None where there is no text, as for a configuration made from the command line.
     positions: Option<Box<Positions>>,
     found: BTreeSet<(Place, String)>,
@@ -66,7 +66,7 @@ impl Mistakes {
     /// None yet, for a configuration that was not written in a file. A mistake shows its path in
     /// place of a line: `name: routes[0].upstream: what`.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// None yet, for the file `name` with this text.

@@ -276,7 +276,7 @@ mod tests {
         (1..LONGEST_EMPTY).for_each(|_| look());
         assert!(roster.closing_of(group).is_some());
         look();
-        assert!(!roster.closing_of(group).is_some() && roster.closing_of(stays).is_some());
+        assert!(roster.closing_of(group).is_none() && roster.closing_of(stays).is_some());
     }
 
     #[test]
