@@ -1,7 +1,7 @@
 //! Sockets that talk while the configuration changes again and again: none may notice, and nothing may
 //! pile up. `ENDURANCE=5000x1000` is the whole of it: so many sockets, so many reloads.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests read the real clock")]
 
 mod support;

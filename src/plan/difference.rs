@@ -70,6 +70,7 @@ impl Difference {
             ("timeouts", before.timeouts != after.timeouts),
             ("websocket", before.websocket != after.websocket),
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+            ("the order of routes", order(old, new) != order(new, old)),
             ("merge_slashes", before.merge_slashes != after.merge_slashes),
             ("secret", before.secret != after.secret),
             ("resolver", before.resolver != after.resolver),
@@ -124,6 +125,12 @@ fn sources<'a>(
         let named = |one: &super::Discovered| format!("{}/{}", upstream.name, one.source);
         upstream.discovered.iter().map(move |one| (named(one), one))
     })
+}
+
+/// The routes of `plan` that `other` has too, in their order: of two that match alike the first takes a request.
+fn order<'a>(plan: &'a Plan, other: &Plan) -> Vec<&'a str> {
+    let is_shared = |name: &&str| other.routes.all().iter().any(|one| one.name == **name);
+    plan.routes.all().iter().map(|one| one.name.as_str()).filter(is_shared).collect()
 }
 
 /// The endpoints in `plan` of upstreams that `other` has too.
@@ -230,5 +237,20 @@ log: { level: warn }
             let difference = Difference::between(&plan(text), &plan(text));
             assert!(difference.is_empty(), "{difference}");
         }
+    }
+
+    #[test]
+    fn routes_in_another_order_differ() {
+        let with = |routes: &str| {
+            plan(&format!(
+                "listeners: [ {{ address: '127.0.0.1:1' }} ]\nroutes: [ {routes} ]\n\
+                 upstreams: {{ x: {{ endpoints: [ '10.0.0.1:1' ] }} }}\n"
+            ))
+        };
+        let (a, b) = ("{ name: a, upstream: x }", "{ name: b, upstream: x }");
+        let (ab, ba) = (with(&format!("{a}, {b}")), with(&format!("{b}, {a}")));
+        let difference = Difference::between(&ab, &ba);
+        assert_eq!(difference.to_string(), "~ the order of routes\n");
+        assert_eq!(Difference::between(&ab, &with(b)).to_string(), "- route a\n");
     }
 }
