@@ -9,7 +9,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, InconsistentKeys};
 
 use super::part::{Complaint, Source};
-use super::pem;
+use crate::pem;
 use super::x509::Facts;
 use crate::plan::CertificateFiles;
 

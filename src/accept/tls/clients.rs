@@ -12,7 +12,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{CertificateError, Error, RootCertStore};
 
 use super::part::{Complaint, Source};
-use super::pem;
+use crate::pem;
 use super::tickets::Purpose;
 use super::x509::Facts;
 use crate::config::ForwardedCertificate;

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 
 use super::part::{Complaint, Source};
-use super::pem;
+use crate::pem;
 use super::tickets::Keyring;
 use crate::plan::NamedFile;
 

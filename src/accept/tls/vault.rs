@@ -9,7 +9,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::{self, kx_group};
 
 use super::certificate::Certificate;
 use super::issue::{Authority, LOCAL_NAMES};
-use super::pem;
+use crate::pem;
 use super::tickets::Keyring;
 
 /// What of TLS outlives plans.
