@@ -28,16 +28,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("telemetry", &["error", "tunnel"]),
     (
         "upstream",
-        &[
-            "config",
-            "fields",
-            "jitter",
-            "pem",
-            "plan",
-            "proxy_protocol",
-            "telemetry",
-            "websocket",
-        ],
+        &["config", "fields", "jitter", "pem", "plan", "proxy_protocol", "telemetry", "websocket"],
     ),
     // Decisions on what a request says, by what is planned.
     ("guard", &["fields", "origin", "plan"]),

@@ -141,7 +141,9 @@ impl Endpoint {
             }
             _ => match by_scheme {
                 Some(port) => (authority, port),
-                None => return Err(format!("`{written}` has no port: write `{written}:8080`, say")),
+                None => {
+                    return Err(format!("`{written}` has no port: write `{written}:8080`, say"));
+                }
             },
         };
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -264,11 +266,13 @@ mod tests {
 
     #[test]
     fn only_what_says_nothing_is_secured_by_its_upstream_and_each_expects_its_host() {
-        let expects = |written: &str, name: Option<&str>| {
-            match Endpoint::parse(written).unwrap().secured(name).transport {
-                Transport::Tls(name) => name.to_str().into_owned(),
-                _ => "nobody".to_owned(),
-            }
+        let expects = |written: &str, name: Option<&str>| match Endpoint::parse(written)
+            .unwrap()
+            .secured(name)
+            .transport
+        {
+            Transport::Tls(name) => name.to_str().into_owned(),
+            _ => "nobody".to_owned(),
         };
         for (written, name, expected) in [
             ("web.internal:1", None, "web.internal"),

@@ -55,7 +55,8 @@ impl Source {
             Self::Addresses { host, .. } => Some(host),
             Self::Services { name } => {
                 let mut rest = name.as_str();
-                while let Some((_, after)) = rest.split_once('.').filter(|_| rest.starts_with('_')) {
+                while let Some((_, after)) = rest.split_once('.').filter(|_| rest.starts_with('_'))
+                {
                     rest = after;
                 }
                 Some(rest)

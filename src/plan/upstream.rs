@@ -11,7 +11,8 @@ use super::balance::{self, Balance};
 use super::leaving;
 use super::sticky::{self, Sticky};
 use super::{
-    Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Rebalance, Source, Transport, UpstreamTls,
+    Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Rebalance, Source, Transport,
+    UpstreamTls,
 };
 
 /// A heavier endpoint than all others together is written with their weights divided.

@@ -44,7 +44,9 @@ impl UpstreamTls {
         if let Some(name) = name.filter(|name| server_name(name).is_none()) {
             mistakes.add(
                 &at.key("server_name"),
-                format!("`{name}` is no name of a host: write one such as chat.internal, without a port"),
+                format!(
+                    "`{name}` is no name of a host: write one such as chat.internal, without a port"
+                ),
             );
         }
         if written.handshake_timeout.is_some_and(|time| time.0.is_zero()) {
@@ -61,7 +63,8 @@ impl UpstreamTls {
             }),
             (None, None) => None,
             (Some(_), None) => {
-                mistakes.add(&at.key("cert"), "a certificate needs its `key`: the PEM file with it");
+                mistakes
+                    .add(&at.key("cert"), "a certificate needs its `key`: the PEM file with it");
                 None
             }
             (None, Some(_)) => {
