@@ -60,7 +60,7 @@ fn told(error: &Error, name: &str) -> String {
         Error::InvalidCertificate(Bad::NotValidForNameContext { presented, .. }) => format!(
             "the certificate is not for {name} but for {}: write one of these as `tls: {{ server_name: NAME }}`, \
              or have it issued for {name} as well",
-            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") },
+            shown(presented),
         ),
         Error::InvalidCertificate(Bad::NotValidForName) => format!(
             "the certificate is not for {name}: write the name that it is for as `tls: {{ server_name: NAME }}`"
@@ -90,6 +90,16 @@ fn told(error: &Error, name: &str) -> String {
     }
 }
 
+/// The names of a certificate, out of `DnsName("a")` and `IpAddress(b)`.
+fn shown(names: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest);
+        inner.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    let names: Vec<_> = names.iter().map(bare).collect();
+    if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +126,13 @@ mod tests {
             let told = told(error);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
         }
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_told_as_they_would_be_written() {
+        let names = ["DnsName(\"*.a.example\")".to_owned(), "IpAddress(::1)".to_owned()];
+        assert_eq!(shown(&names), "*.a.example, ::1");
+        assert_eq!(shown(&[]), "no name at all");
     }
 
     #[test]
