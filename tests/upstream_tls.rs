@@ -135,6 +135,7 @@ fn a_second_connection_resumes_the_session_of_the_first() {
 #[test]
 fn who_cannot_be_believed_is_refused_with_a_cause_of_its_own() {
     let (authority, other) = (Authority::new("refused"), Authority::new("stranger"));
+    let same_name = Authority::called("impostor", "refused");
     authority.issue("fine", &["localhost"]);
     authority.issue("elsewhere", &["elsewhere.example"]);
     authority.issue_with("expired", &["localhost"], |params| {
@@ -146,12 +147,14 @@ fn who_cannot_be_believed_is_refused_with_a_cause_of_its_own() {
         params.not_after = rcgen::date_time_ymd(2902, 1, 1);
     });
     other.issue("stranger", &["localhost"]);
+    same_name.issue("impostor", &["localhost"]);
     for (by, file, refused, told) in [
         (&authority, "fine", false, ""),
         (&authority, "elsewhere", true, "not for localhost but for elsewhere.example:"),
         (&authority, "expired", true, "has expired"),
         (&authority, "early", true, "is not valid yet"),
         (&other, "stranger", true, "of an unknown issuer"),
+        (&same_name, "impostor", true, "signed with another key"),
     ] {
         let server = Server::ok(by.config(file, ALL_VERSIONS, false));
         let bowline = bowline(&at(&server), &believing(&authority));

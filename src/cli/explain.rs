@@ -152,6 +152,9 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         if let Some(version) = upstream.proxy_protocol {
             line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
         }
+        if let Some(tls) = &upstream.tls {
+            line(text, "TLS", format_args!("{tls}"));
+        }
         let gates = upstream.gates.to_string();
         if !gates.is_empty() {
             line(text, "gates", format_args!("{gates}"));

@@ -1,5 +1,6 @@
 //! TLS to an upstream's servers, as files that are yet to be read.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct UpstreamTls {
     pub server_name: Option<ServerName<'static>>,
     /// What servers are shown when they ask.
     pub identity: Option<CertificateFiles>,
-    /// Whether certificates are looked at: not by default is what would be the mistake.
+    /// Whether the certificates of servers are looked at.
     pub verify: bool,
     /// For a handshake to finish; `None` for what the time to connect leaves.
     pub handshake_timeout: Option<Duration>,
@@ -81,5 +82,26 @@ impl UpstreamTls {
             handshake_timeout: written.handshake_timeout.map(|time| time.0),
             at,
         }
+    }
+}
+
+/// Who is believed, and what is shown.
+impl fmt::Display for UpstreamTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.ca {
+            _ if !self.verify => f.write_str("certificates are NOT verified")?,
+            Some(file) => write!(f, "certificates by {}", file.path.display())?,
+            None => f.write_str("certificates by the system's authorities")?,
+        }
+        if let Some(name) = &self.server_name {
+            write!(f, ", asked for as {}", name.to_str())?;
+        }
+        if let Some(files) = &self.identity {
+            write!(f, ", shows {}", files.cert.display())?;
+        }
+        if let Some(time) = self.handshake_timeout {
+            write!(f, ", handshake {time:?}")?;
+        }
+        Ok(())
     }
 }

@@ -57,6 +57,10 @@ fn told(error: &Error, name: &str) -> String {
             "the certificate shown for {name} is of an unknown issuer: write `tls: {{ ca: file.pem }}` with \
              that issuer, or with a self-signed certificate itself"
         ),
+        Error::InvalidCertificate(Bad::BadSignature) => format!(
+            "the certificate shown for {name} is signed with another key than that of its issuer in `tls.ca`: was \
+             the issuer replaced, under the same name? Write the new one there"
+        ),
         Error::InvalidCertificate(Bad::NotValidForNameContext { presented, .. }) => format!(
             "the certificate is not for {name} but for {}: write one of these as `tls: {{ server_name: NAME }}`, \
              or have it issued for {name} as well",
@@ -116,6 +120,7 @@ mod tests {
         };
         for (error, words) in [
             (Error::InvalidCertificate(Bad::UnknownIssuer), ["unknown issuer", "ca: file.pem"]),
+            (Error::InvalidCertificate(Bad::BadSignature), ["another key", "tls.ca"]),
             (Error::InvalidCertificate(Bad::NotValidForName), ["web.internal", "server_name"]),
             (Error::InvalidCertificate(Bad::Expired), ["expired", "renew"]),
             (Error::InvalidCertificate(Bad::NotValidYet), ["not valid yet", "clocks"]),
