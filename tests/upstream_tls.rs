@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use harness::{Authority, OK, Server, answer, ended_well, head};
+use support::dns::Dns;
 use support::process::Process;
 use support::{Bowline, SWITCHING, handshake, header, wait_for};
 use tokio_rustls::rustls::ALL_VERSIONS;
@@ -106,7 +107,7 @@ fn a_connection_that_its_server_ended_is_not_used_again() {
         tls.flush().unwrap();
         ended.send(()).unwrap();
         // Not a FIN: only the alert tells.
-        std::thread::sleep(support::BOUND);
+        while tls.sock.read(&mut [0; 512]).is_ok_and(|read| read > 0) {}
     });
     let bowline = bowline(&at(&server), &believing(&authority));
     let mut client = bowline.client();
@@ -444,13 +445,57 @@ fn an_end_of_bowlines_is_told_with_a_close_notify() {
     assert!(ends.recv().unwrap());
 }
 
+/// A 101 that is right for `key`, and one pong.
+fn pong(tls: &mut harness::Tls, key: &str) {
+    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    tls.write_all(SWITCHING.replace(support::ACCEPT, &accept).as_bytes()).unwrap();
+    let (mut fixed, mut mask) = ([0; 2], [0; 4]);
+    tls.read_exact(&mut fixed).unwrap();
+    tls.read_exact(&mut mask).unwrap();
+    let mut payload = vec![0; usize::from(fixed[1] & 0x7f)];
+    tls.read_exact(&mut payload).unwrap();
+    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    tls.write_all(&[&[0x8a, payload.len() as u8], &payload[..]].concat()).unwrap();
+    tls.flush().unwrap();
+}
+
+#[test]
+fn what_is_found_is_verified_as_the_name_that_was_asked_for() {
+    let authority = Authority::new("found");
+    authority.issue("a", &["chat.test"]);
+    authority.issue("listed", &["127.0.0.1"]);
+    let server = Server::ok(authority.config("a", ALL_VERSIONS, false));
+    let listed = Server::ok(authority.config("listed", ALL_VERSIONS, false));
+    let dns = Dns::new(1);
+    dns.is("chat.test", &[server.address.ip()]);
+    let found = format!("\"dns://chat.test:{}\"", server.port());
+    let list = authority.path("list.yaml");
+    std::fs::write(&list, format!("[ \"{}\" ]\n", listed.address)).unwrap();
+    let settings =
+        format!("balance: round_robin, endpoints_file: \"{list}\", {}", believing(&authority));
+    let resolver = format!("resolver: {{ servers: [ \"{}\" ] }}\n", dns.address);
+    let bowline = Bowline::with(&(yaml(&found, &settings) + &resolver));
+    for _ in 0..4 {
+        assert_eq!(status(&bowline), 200);
+    }
+    assert_eq!(server.seen()[0].sni.as_deref(), Some("chat.test"));
+    assert_eq!(listed.seen().len(), 1);
+}
+
 #[test]
 fn checks_go_over_tls_and_find_who_cannot_be_believed() {
     let (authority, other) = (Authority::new("checked"), Authority::new("doubted"));
     authority.issue("a", &["localhost"]);
     other.issue("a", &["localhost"]);
-    for (kind, wrong_is_up) in [("http", 0.0), ("tcp", 1.0)] {
-        let right = Server::ok(authority.config("a", ALL_VERSIONS, false));
+    for (kind, wrong_is_up) in [("http", 0.0), ("websocket", 0.0), ("tcp", 1.0)] {
+        let right = Server::new(authority.config("a", ALL_VERSIONS, false), |mut tls| {
+            let Some(asked) = head(&mut tls) else { return };
+            if header(&asked, "upgrade").is_some() {
+                pong(&mut tls, header(&asked, "sec-websocket-key").unwrap());
+            } else {
+                tls.write_all(OK.as_bytes()).ok();
+            }
+        });
         let wrong = Server::ok(other.config("a", ALL_VERSIONS, false));
         let settings = format!(
             "health: {{ active: {{ type: {kind}, interval: 100ms, timeout: 100ms, fall: 1, rise: 1 }} }}, {}",

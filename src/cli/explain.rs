@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
 use crate::exchange::{Preview, Verdict, Visitor, preview};
-use crate::plan::{Discovered, Endpoint, Listener, Plan, ProxyVersion, Route};
+use crate::plan::{Discovered, Endpoint, Listener, Plan, ProxyVersion, Route, Upstream};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     let plan = load::plan(&args.file)?;
@@ -134,37 +134,7 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         return;
     }
     if let Some(upstream) = plan.upstream_of(route) {
-        let written = upstream.endpoints.iter().map(endpoint);
-        let endpoints: Vec<String> = written.chain(upstream.discovered.iter().map(found)).collect();
-        let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
-        let endpoints = match upstream.builtin {
-            Some(kind) => format!("built in: {}", kind.as_str()),
-            None => {
-                let slow = slow.unwrap_or_default();
-                format!("{} by {}{slow}", endpoints.join(", "), upstream.balance)
-            }
-        };
-        line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
-        if !upstream.source_addresses.is_empty() {
-            let sources: Vec<_> = upstream.source_addresses.iter().map(IpAddr::to_string).collect();
-            line(text, "from", format_args!("{}", sources.join(", ")));
-        }
-        if let Some(version) = upstream.proxy_protocol {
-            line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
-        }
-        if let Some(tls) = &upstream.tls {
-            line(text, "TLS", format_args!("{tls}"));
-        }
-        let gates = upstream.gates.to_string();
-        if !gates.is_empty() {
-            line(text, "gates", format_args!("{gates}"));
-        }
-        if let Some(rebalance) = &upstream.rebalance {
-            line(text, "rebalance", format_args!("{rebalance}"));
-        }
-        if let Some(sticky) = &upstream.sticky {
-            line(text, "sticky", format_args!("{sticky}"));
-        }
+        goes_to(text, upstream);
     }
     let times = &route.timeouts;
     if websocket {
@@ -186,6 +156,41 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
                 times.connect, times.response, times.body
             ),
         );
+    }
+}
+
+/// What of an upstream a request meets.
+fn goes_to(text: &mut String, upstream: &Upstream) {
+    let written = upstream.endpoints.iter().map(endpoint);
+    let endpoints: Vec<String> = written.chain(upstream.discovered.iter().map(found)).collect();
+    let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
+    let endpoints = match upstream.builtin {
+        Some(kind) => format!("built in: {}", kind.as_str()),
+        None => {
+            let slow = slow.unwrap_or_default();
+            format!("{} by {}{slow}", endpoints.join(", "), upstream.balance)
+        }
+    };
+    line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+    if !upstream.source_addresses.is_empty() {
+        let sources: Vec<_> = upstream.source_addresses.iter().map(IpAddr::to_string).collect();
+        line(text, "from", format_args!("{}", sources.join(", ")));
+    }
+    if let Some(version) = upstream.proxy_protocol {
+        line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
+    }
+    if let Some(tls) = &upstream.tls {
+        line(text, "TLS", format_args!("{tls}"));
+    }
+    let gates = upstream.gates.to_string();
+    if !gates.is_empty() {
+        line(text, "gates", format_args!("{gates}"));
+    }
+    if let Some(rebalance) = &upstream.rebalance {
+        line(text, "rebalance", format_args!("{rebalance}"));
+    }
+    if let Some(sticky) = &upstream.sticky {
+        line(text, "sticky", format_args!("{sticky}"));
     }
 }
 

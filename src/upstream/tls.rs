@@ -77,10 +77,8 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| mistakes.add(&plan.at, format!("TLS cannot be set up: {error}")))
             .ok()?;
-        let identity = match &plan.identity {
-            Some(files) => Some(identity(files, &mut digest, mistakes)),
-            None => None,
-        };
+        let identity = plan.identity.as_ref();
+        let identity = identity.map(|files| identity_of(files, &mut digest, mistakes));
         let builder = if plan.verify {
             let roots = match &plan.ca {
                 Some(file) => trust::roots(file, &mut digest),
@@ -172,7 +170,7 @@ impl std::fmt::Debug for Tls {
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// What servers are shown; `None` when it is wrong, which is added to `mistakes`.
-fn identity(
+fn identity_of(
     files: &CertificateFiles,
     digest: &mut digest::Context,
     mistakes: &mut Mistakes,
