@@ -36,6 +36,7 @@ mod time;
 mod timeouts;
 mod tls;
 mod upstream;
+mod upstream_tls;
 mod variables;
 mod websocket;
 mod wording;
@@ -74,4 +75,5 @@ pub use tls::{
     Certificate, ClientAuth, ClientAuthMode, ForwardedCertificate, HostMismatch, Tls, TlsVersion,
 };
 pub use upstream::{Builtin, KeepAlive, ProxyVersion, Upstream};
+pub use upstream_tls::UpstreamTls;
 pub use websocket::{Frames, Heartbeat, OverRate, Rate, WebSocket};

@@ -174,7 +174,12 @@ impl Discovery {
         }
         let found = upstream.discovered.iter().flat_map(|by| {
             let one = self.followed.iter().find(|one| one.is(&upstream.name, &by.source));
-            members::claimed(one.map(|one| one.list.as_slice()).unwrap_or_default(), by)
+            let claimed =
+                members::claimed(one.map(|one| one.list.as_slice()).unwrap_or_default(), by);
+            claimed.map(|one| match upstream.secures {
+                true => one.secured(by.source.server_name()),
+                false => one,
+            })
         });
         let written = upstream.endpoints.iter().cloned();
         let (endpoints, left_out) = members::fitted(written.chain(found), upstream.room());

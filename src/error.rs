@@ -45,6 +45,8 @@ pub enum Failure {
     ConnectTimeout,
     /// Upstream: unreachable in another way: no route to it, its name does not resolve.
     ConnectFailed,
+    /// Upstream: no TLS with it: its certificate is not believed, or it refused the handshake.
+    UpstreamTls,
     /// Upstream: the connection ended before a whole answer head.
     ConnectionLost,
     /// Upstream: what came back is not HTTP.
@@ -84,7 +86,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -103,6 +105,7 @@ impl Failure {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
+        Self::UpstreamTls,
         Self::ConnectionLost,
         Self::BadResponse,
         Self::BadUpgrade,
@@ -143,6 +146,7 @@ impl Failure {
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
             Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
+            Self::UpstreamTls => (S::BAD_GATEWAY, "tls_protocol_error", "upstream_tls"),
             Self::ConnectionLost => (S::BAD_GATEWAY, "connection_terminated", "connection_lost"),
             Self::BadResponse => (S::BAD_GATEWAY, "http_protocol_error", "bad_response"),
             Self::BadUpgrade => (S::BAD_GATEWAY, "http_upgrade_failed", "bad_upgrade"),
@@ -204,6 +208,7 @@ impl Failure {
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed
+            | Self::UpstreamTls
             | Self::ConnectionLost
             | Self::BadResponse
             | Self::BadUpgrade

@@ -31,6 +31,7 @@ pub mod generation;
 pub mod guard;
 mod jitter;
 pub mod origin;
+mod pem;
 pub mod plan;
 mod proxy_protocol;
 mod rebalance;

@@ -21,6 +21,7 @@ mod source;
 mod sticky;
 mod tls;
 mod upstream;
+mod upstream_tls;
 mod websocket;
 
 use std::collections::HashMap;
@@ -37,7 +38,7 @@ pub use self::balance::{Balance, Key};
 pub use self::cors::{Cors, Names};
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
-pub use self::endpoint::{Endpoint, Target};
+pub use self::endpoint::{Endpoint, Target, Transport};
 pub use self::gates::{Bounds, Budget, Gates, InProgress, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listen_on::ListenOn;
@@ -52,6 +53,7 @@ pub use self::source::{Discovered, Source};
 pub use self::sticky::{Cookie, Sticky};
 pub use self::tls::{CertificateFiles, ClientAuth, NamedFile, Tls};
 pub use self::upstream::{KeepAlive, Upstream, listed};
+pub use self::upstream_tls::UpstreamTls;
 pub use self::websocket::{Pulse, Rate, WebSocket};
 pub use crate::proxy_protocol::Version as ProxyVersion;
 

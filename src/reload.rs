@@ -22,7 +22,7 @@ use crate::plan::{self, Difference, Endpoint, Plan};
 use crate::rebalance;
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
-use crate::upstream::{Checkers, Notice, Registry};
+use crate::upstream::{self, Checkers, Notice, Registry};
 
 /// The way to give a running server another plan.
 #[derive(Clone, Debug)]
@@ -203,6 +203,7 @@ impl Running {
         (plan.workers, plan.admin, plan.log_format) =
             (old.plan.workers, old.plan.admin, old.plan.log_format);
         let tls = terminations(&plan, &self.vault)?;
+        let to_upstreams = to_upstreams(&plan)?;
         let mut gone = self.listeners.clone();
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
@@ -222,6 +223,7 @@ impl Running {
         }
         // Nothing below can fail.
         logs::change(plan.log_level.as_str(), plan.access_log);
+        self.registry.secure(to_upstreams);
         self.put_in_force(&old, Arc::new(plan));
         self.listeners.clear();
         for (live, settings) in kept {
@@ -338,6 +340,17 @@ pub(crate) fn terminations(
     let loaded = tls::load(plan, vault, &mut mistakes);
     let loaded = mistakes.into_result(loaded).map_err(StartError::Certificates)?;
     for warning in tls::warnings(plan, &loaded) {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// The TLS to each upstream of `plan`, its files read anew.
+pub(crate) fn to_upstreams(plan: &Plan) -> Result<upstream::tls::Loaded, StartError> {
+    let mut mistakes = Mistakes::new("tls");
+    let loaded = upstream::tls::load(plan, &mut mistakes);
+    let loaded = mistakes.into_result(loaded).map_err(StartError::Certificates)?;
+    for warning in upstream::tls::warnings(plan) {
         tracing::warn!("{warning}");
     }
     Ok(loaded)

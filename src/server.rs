@@ -70,6 +70,7 @@ impl Server {
         metrics.endpoints(Box::new(move || gauges.gauges()));
         let vault = Arc::new(Vault::default());
         let tls = reload::terminations(&plan, &vault)?;
+        registry.secure(reload::to_upstreams(&plan)?);
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
             let settings = Settings { plan: plan_of_it.clone(), tls };
             reload::listener(settings, &passed, plan.workers)

@@ -24,6 +24,7 @@ mod rebalance;
 mod registry;
 mod sessions;
 mod socket;
+pub mod tls;
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -46,6 +47,7 @@ use self::dial::Departure;
 use self::gate::{House, Seat, Upgrades};
 use self::health::{Glance, Look, Ward};
 use self::loads::Loads;
+use self::tls::Tls;
 
 pub use self::affinity::{Asker, Claim};
 pub use self::dial::KEEP_ALIVE;
@@ -61,6 +63,7 @@ pub use self::pool::Pool;
 pub use self::rebalance::{Member, News, Rebalance, Tick};
 pub use self::registry::Registry;
 pub use self::socket::Socket;
+pub use self::tls::is_tls;
 
 /// A plan's upstream with its live endpoints and counters.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ pub struct Upstream {
     /// Who is counted and waits.
     pub house: Arc<House>,
     departure: Departure,
+    /// How TLS is spoken to it, where it is.
+    tls: Option<Arc<Tls>>,
     /// Where the newest of its name is found.
     pub latest: Arc<Latest>,
     plan: plan::Upstream,
@@ -113,7 +118,12 @@ impl Upstream {
         registry: &Registry,
         metrics: &Metrics,
     ) -> Arc<Self> {
-        if let Some(before) = before.filter(|before| before.plan == *plan) {
+        let same_tls = |before: &Self| match (&before.tls, registry.tls(&plan.name)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, &now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        let same = |before: &&Arc<Self>| before.plan == *plan && same_tls(before);
+        if let Some(before) = before.filter(same) {
             return Arc::clone(before);
         }
         let mut fresh = Self::new(plan, registry, metrics);
@@ -144,6 +154,7 @@ impl Upstream {
             rebalance: plan.rebalance,
             house: registry.house(&plan.name),
             departure: Departure::new(&plan.source_addresses),
+            tls: registry.tls(&plan.name),
             latest: registry.latest(&plan.name),
             plan: plan.clone(),
             ward: Ward::new(plan, metrics.panic(&plan.name)),

@@ -445,6 +445,7 @@ upstreams:
     endpoints: [ \"unix:/run/app.sock\", \"10.0.0.5:80\" ]
     source_addresses: [ 10.0.0.8, 10.0.0.9 ]
     proxy_protocol: v2
+    tls: { server_name: app.internal, handshake_timeout: 2s, insecure_skip_verify: true }
 trusted_proxies: [ 10.9.9.0/24 ]
 ";
 
@@ -456,8 +457,9 @@ fn explain_tells_what_a_request_would_meet() {
         (
             &["GET", "http://chat.example/local"],
             "listener  127.0.0.1:8080\nrequest   plain HTTP\nroute     /local\nguards    none\n\
-             upstream  local (unix:/run/app.sock, 10.0.0.5:80 by least_connections)\n\
+             upstream  local (unix:/run/app.sock, https://10.0.0.5:80 by least_connections)\n\
              from      10.0.0.8, 10.0.0.9\nbefore    a PROXY header, v2\n\
+             TLS       certificates are NOT verified, asked for as app.internal, handshake 2s\n\
              timeouts  connect 5s, response 120s, body 60s\n",
         ),
         (

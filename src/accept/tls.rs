@@ -8,7 +8,6 @@ pub mod issue;
 mod keeper;
 mod live;
 mod part;
-mod pem;
 mod termination;
 mod ticket_keys;
 mod tickets;

@@ -134,7 +134,7 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         return;
     }
     if let Some(upstream) = plan.upstream_of(route) {
-        leads_to(text, upstream);
+        goes_to(text, upstream);
     }
     let times = &route.timeouts;
     if websocket {
@@ -159,7 +159,8 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
     }
 }
 
-fn leads_to(text: &mut String, upstream: &Upstream) {
+/// What of an upstream a request meets.
+fn goes_to(text: &mut String, upstream: &Upstream) {
     let written = upstream.endpoints.iter().map(endpoint);
     let endpoints: Vec<String> = written.chain(upstream.discovered.iter().map(found)).collect();
     let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
@@ -177,6 +178,9 @@ fn leads_to(text: &mut String, upstream: &Upstream) {
     }
     if let Some(version) = upstream.proxy_protocol {
         line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
+    }
+    if let Some(tls) = &upstream.tls {
+        line(text, "TLS", format_args!("{tls}"));
     }
     let gates = upstream.gates.to_string();
     if !gates.is_empty() {

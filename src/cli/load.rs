@@ -8,6 +8,7 @@ use super::CommandError;
 use crate::accept::tls::{self, Vault};
 use crate::config::{self, Config, Mistakes};
 use crate::plan::Plan;
+use crate::upstream;
 
 /// Reads `file` and plans what it says, certificates included. Nothing is bound.
 ///
@@ -53,7 +54,9 @@ fn build_doubted(
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let plan = Plan::build(config, folder, &mut mistakes);
     let loaded = tls::load(&plan, &Arc::new(Vault::default()), &mut mistakes);
+    upstream::tls::load(&plan, &mut mistakes);
     let plan = mistakes.into_result(plan).map_err(CommandError::usage)?;
-    let doubts = tls::warnings(&plan, &loaded);
+    let mut doubts = tls::warnings(&plan, &loaded);
+    doubts.extend(upstream::tls::warnings(&plan));
     Ok((plan, doubts))
 }

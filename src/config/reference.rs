@@ -13,11 +13,11 @@ use super::{
     ActiveCheck, Admin, Breaker, Certificate, ClientAuth, Config, Cors, Drain, Endpoint, HashField,
     Health, Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive,
     ProxyProtocol, Queue, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
-    Timeouts, Tls, Upgrades, Upstream, WebSocket,
+    Timeouts, Tls, Upgrades, Upstream, UpstreamTls, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 33] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 34] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -43,6 +43,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 33] {
             keys::<StickyCookie>(),
         ),
         ("KeepAlive", "upstreams.NAME.keep_alive", keys::<KeepAlive>()),
+        ("UpstreamTls", "upstreams.NAME.tls", keys::<UpstreamTls>()),
         ("Health", "upstreams.NAME.health", keys::<Health>()),
         ("ActiveCheck", "upstreams.NAME.health.active", keys::<ActiveCheck>()),
         ("Passive", "upstreams.NAME.health.passive", keys::<Passive>()),

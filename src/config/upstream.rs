@@ -5,15 +5,15 @@ use serde::Deserialize;
 
 use super::{
     Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue,
-    Rebalance, Retries, Sticky, Time, Upgrades,
+    Rebalance, Retries, Sticky, Time, Upgrades, UpstreamTls,
 };
 
 /// A group of servers that do the same work.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upstream settings")]
 pub struct Upstream {
-    /// The servers: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`, or a
-    /// mapping. `dns://chat.internal:9001` stands for every address of that name, and
+    /// The servers: `10.0.0.1:9001`, `chat.internal:9001`, `http://chat.internal:9001`, over TLS
+    /// `https://chat.internal` (or `wss://`), or a mapping. `dns://chat.internal:9001` stands for every address of that name, and
     /// `dns+srv://_ws._tcp.chat.internal` for what its SRV records name; both follow the DNS. Either
     /// these, `endpoints_file` or `builtin` is needed. Default: none.
     pub endpoints: Vec<EndpointEntry>,
@@ -46,6 +46,10 @@ pub struct Upstream {
     /// that it reached: `v1` or `v2`. Such a connection carries one request, for the next one may be another
     /// client's. Checks say that they are none. Default: no header.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How TLS is spoken to the servers. Endpoints `https://` and `wss://` speak it in any case, `http://`,
+    /// `ws://` and `unix:` never; all others do where this is written, if only as `{}`. Default: what
+    /// each endpoint says.
+    pub tls: Option<UpstreamTls>,
     /// Which servers count as down. Default: each its own.
     pub health: Health,
     /// How fast new WebSockets may come. Default: as fast as clients open them.

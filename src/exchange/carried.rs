@@ -159,7 +159,7 @@ impl Watch for Held {
 }
 
 impl Stream for Socket {
-    // As long as there is no TLS among the kinds: that has a close_notify to say.
+    // With TLS the drop says its close_notify before it, as far as the socket takes it at once.
     const DROP_IS_FIN: bool = true;
 
     fn give_up_after(&self, time: Duration) {

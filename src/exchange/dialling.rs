@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::generation::Way;
 use crate::jitter::somewhat_less;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, is_local};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, is_local, is_tls};
 
 /// The attempts of one request: what it has tried in vain, and what is told of what it met.
 #[derive(Debug)]
@@ -136,14 +136,15 @@ pub(super) async fn connect(
     let began = Instant::now();
     let patience = way.route.timeouts.connect;
     // Boxed: most requests find a pooled connection and never dial.
-    let dialling = way.upstream.dial(lease.endpoint(), worker.id);
+    let preface = attempts.preface.clone().unwrap_or_default();
+    let dialling = way.upstream.dial(lease.endpoint(), preface, worker.id);
     let dialling = Box::pin(timer.within(patience, dialling));
     let (failure, error) = match dialling.await {
-        Some(Ok(socket)) => {
+        Some(Ok((socket, preface))) => {
             counters.connects.inc();
             counters.connect_seconds.observe(began.elapsed());
             return Ok(match &attempts.preface {
-                Some(preface) => Connection::once(socket, preface.clone()),
+                Some(_) => Connection::once(socket, preface),
                 None => {
                     let age = way.upstream.keep_alive.max_age.map(somewhat_less);
                     Connection::lasting(socket, age.and_then(|age| began.checked_add(age)))
@@ -169,6 +170,7 @@ fn not_connected(error: &io::Error) -> Failure {
     match error.kind() {
         // A path that is not there is a server that does not run.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Failure::ConnectRefused,
+        _ if is_tls(error) => Failure::UpstreamTls,
         _ => Failure::ConnectFailed,
     }
 }

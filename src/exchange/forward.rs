@@ -163,7 +163,7 @@ async fn connection(
     }
     if !fresh_only
         && attempts.may_reuse()
-        && let Some(connection) = worker.pool.take(lease.endpoint())
+        && let Some(connection) = worker.pool.take(way.upstream, lease.endpoint())
     {
         counters.reused.inc();
         return Ok((connection, true));

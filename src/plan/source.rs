@@ -48,6 +48,23 @@ impl Source {
         }
     }
 
+    /// Who stands behind it, to whoever asks for a certificate: the name that was asked for, and none that
+    /// the DNS has answered with (RFC 6125 section 6.2.1). `None` where each endpoint has its own.
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Addresses { host, .. } => Some(host),
+            Self::Services { name } => {
+                let mut rest = name.as_str();
+                while let Some((_, after)) = rest.split_once('.').filter(|_| rest.starts_with('_'))
+                {
+                    rest = after;
+                }
+                Some(rest)
+            }
+            Self::File(_) => None,
+        }
+    }
+
     /// Whether it is asked over the DNS.
     pub fn is_dns(&self) -> bool {
         !matches!(self, Self::File(_))
@@ -122,6 +139,19 @@ mod tests {
             let source = Source::parse(written).unwrap().unwrap();
             assert_eq!(source.to_string(), shown);
         }
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_name_that_was_asked_for() {
+        for (written, name) in [
+            ("dns://chat.internal:9001", "chat.internal"),
+            ("dns+srv://_ws._tcp.chat.internal", "chat.internal"),
+            ("dns+srv://chat.internal", "chat.internal"),
+        ] {
+            let source = Source::parse(written).unwrap().unwrap();
+            assert_eq!(source.server_name(), Some(name));
+        }
+        assert_eq!(Source::File("list.yaml".into()).server_name(), None);
     }
 
     #[test]

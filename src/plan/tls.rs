@@ -32,7 +32,7 @@ pub struct Tls {
 }
 
 /// A certificate chain and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// PEM chain, leaf first.
     pub cert: PathBuf,
@@ -43,7 +43,7 @@ pub struct CertificateFiles {
 }
 
 /// A file, and where in the configuration it is named.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
     /// Where it is.
     pub path: PathBuf,

@@ -10,7 +10,10 @@ use crate::config::{self, At, Builtin, Config, Limit, Mistakes};
 use super::balance::{self, Balance};
 use super::leaving;
 use super::sticky::{self, Sticky};
-use super::{Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Rebalance, Source};
+use super::{
+    Discovered, Endpoint, Gates, Health, Key, ProxyVersion, Rebalance, Source, Transport,
+    UpstreamTls,
+};
 
 /// A heavier endpoint than all others together is written with their weights divided.
 const HEAVIEST: u16 = 256;
@@ -44,6 +47,10 @@ pub struct Upstream {
     pub source_addresses: Vec<IpAddr>,
     /// How its servers are told who the client is, before anything else; `None` for not at all.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Whether endpoints that do not say themselves what they speak are spoken to over TLS.
+    pub secures: bool,
+    /// How TLS is spoken to it; `None` where no endpoint of its own does and nothing is said of it.
+    pub tls: Option<UpstreamTls>,
     /// How its endpoints are judged.
     pub health: Health,
     /// What keeps its load to what it can bear.
@@ -86,6 +93,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
             );
         }
         let (endpoints, discovered) = members(upstream, &at, folder, mistakes);
+        let tls = tls(upstream, &endpoints, &at, folder, mistakes);
         let written = upstream.sticky.as_ref();
         let sticky = written.and_then(|written| {
             sticky::build(written, name, config.secret.as_ref(), &at.key("sticky"), mistakes)
@@ -112,12 +120,37 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
                 _ => None,
             },
             sticky,
+            secures: upstream.tls.is_some(),
+            tls,
             source_addresses: leaving::sources(upstream, &at, mistakes),
             proxy_protocol: leaving::proxy_protocol(upstream, &at, mistakes),
             keep_alive: leaving::keep_alive(&upstream.keep_alive, &at.key("keep_alive"), mistakes),
         });
     }
     upstreams
+}
+
+fn tls(
+    upstream: &config::Upstream,
+    endpoints: &[Endpoint],
+    at: &At,
+    folder: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<UpstreamTls> {
+    let is_secure = |one: &Endpoint| matches!(one.transport, Transport::Tls(_));
+    let Some(written) = &upstream.tls else {
+        let by_default = || {
+            let nothing = config::UpstreamTls::default();
+            UpstreamTls::build(&nothing, folder, at.clone(), mistakes)
+        };
+        return endpoints.iter().any(is_secure).then(by_default);
+    };
+    let at = at.key("tls");
+    if upstream.builtin.is_some() {
+        mistakes.add(&at, "a built-in server speaks no TLS: leave this out");
+        return None;
+    }
+    Some(UpstreamTls::build(written, folder, at, mistakes))
 }
 
 /// The endpoints of an upstream, and where further ones are found.
@@ -128,7 +161,8 @@ fn members(
     mistakes: &mut Mistakes,
 ) -> (Vec<Endpoint>, Vec<Discovered>) {
     let list = at.key("endpoints");
-    let (endpoints, mut discovered) = endpoints(&upstream.endpoints, &list, mistakes);
+    let secures = upstream.tls.is_some();
+    let (endpoints, mut discovered) = endpoints(&upstream.endpoints, secures, &list, mistakes);
     match upstream.endpoints_file.as_deref() {
         Some("") => mistakes.add(&at.key("endpoints_file"), "this names no file: give its path"),
         Some(file) => {
@@ -166,7 +200,7 @@ pub fn listed(written: &[config::EndpointEntry], mistakes: &mut Mistakes) -> Vec
             mistakes.add(&At::root().index(index), what);
         }
     }
-    endpoints(written, &At::root(), mistakes).0
+    endpoints(written, false, &At::root(), mistakes).0
 }
 
 fn weights(endpoints: &[Endpoint]) -> u32 {
@@ -175,6 +209,7 @@ fn weights(endpoints: &[Endpoint]) -> u32 {
 
 fn endpoints(
     written: &[config::EndpointEntry],
+    secures: bool,
     at: &At,
     mistakes: &mut Mistakes,
 ) -> (Vec<Endpoint>, Vec<Discovered>) {
@@ -212,7 +247,8 @@ fn endpoints(
                 }
                 None
             }),
-            None => Endpoint::parse(address).map(Some),
+            None => Endpoint::parse(address)
+                .map(|one| Some(if secures { one.secured(None) } else { one })),
         };
         match parsed {
             Err(what) => mistakes.add(&place, what),

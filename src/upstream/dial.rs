@@ -1,5 +1,5 @@
 //! One connection to an endpoint: to a host and port, from an address of this machine that the upstream
-//! may name, or to a Unix domain socket.
+//! may name, or to a Unix domain socket; with TLS, where that is spoken.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::TcpKeepalive;
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::time::sleep;
 
 use super::gate::Told;
-use super::{Endpoint, Socket, Upstream};
-use crate::plan::Target;
+use super::{Endpoint, Socket, Upstream, tls};
+use crate::plan::{Target, Transport};
 
 /// A peer that is gone is noticed within three minutes, without a byte of the application's: 60 s,
 /// then Linux's nine probes. Every further option is one more system call a handshake.
@@ -53,14 +54,34 @@ impl Departure {
 }
 
 impl Upstream {
-    /// Connects to `endpoint`; what is wanting here is counted in the slot of `worker`. TCP_NODELAY is set:
-    /// small frames leave at once.
+    /// Connects to `endpoint` and speaks TLS there, if that is how it is spoken to; what is wanting here is
+    /// counted in the slot of `worker`. What comes back beside the socket is what of `preface` is still to
+    /// go out first: with TLS all of it is out.
+    ///
+    /// # Errors
+    /// Those of [`Upstream::reach`], and one that [`is_tls`](super::is_tls) tells from others.
+    pub async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        preface: Bytes,
+        worker: usize,
+    ) -> io::Result<(Socket, Bytes)> {
+        match (self.reach(endpoint, worker).await?, &endpoint.transport) {
+            (Socket::Tcp(stream), Transport::Tls(name)) => {
+                let socket = tls::begin(self.tls.as_ref(), name, stream, &preface).await?;
+                Ok((Socket::Tls(Box::new(socket)), Bytes::new()))
+            }
+            (socket, _) => Ok((socket, preface)),
+        }
+    }
+
+    /// Connects to `endpoint`, and no more. TCP_NODELAY is set: small frames leave at once.
     ///
     /// # Errors
     /// `ConnectionRefused` or `NotFound` (of a path) when nobody listens there; `AddrNotAvailable` when no
     /// source address has a free port; any other when the name does not resolve, there is no route, or
     /// another local resource ran out.
-    pub async fn dial(&self, endpoint: &Endpoint, worker: usize) -> io::Result<Socket> {
+    pub(super) async fn reach(&self, endpoint: &Endpoint, worker: usize) -> io::Result<Socket> {
         let stream = match &endpoint.target {
             Target::Unix(path) => return to_path(path).await.map(Socket::Unix),
             target if self.departure.is_chosen() => {

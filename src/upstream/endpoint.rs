@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::gate::House;
 use super::health::{Look, Standing};
 use super::loads::{Slot, TUNNEL, both, requests, tunnels};
-use crate::plan::Target;
+use crate::plan::{Target, Transport};
 
 /// A new handshake counts for an eighth: after ten of them, three quarters of what is known is of
 /// those ten.
@@ -25,10 +25,12 @@ pub struct Endpoint {
     pub id: usize,
     /// The name of its upstream, for logs.
     pub upstream: String,
-    /// `host:port` or `unix:/path`, for logs and metrics.
+    /// `host:port`, `https://host:port` or `unix:/path`, for logs and metrics.
     pub label: String,
     /// What to dial.
     pub target: Target,
+    /// What is spoken there.
+    pub(super) transport: Transport,
     /// Who waits until one of its leases ends, or of another endpoint of its upstream.
     pub(super) house: Arc<House>,
     /// What it carries, beside what the others of its upstream do.
@@ -49,6 +51,7 @@ impl Endpoint {
             upstream,
             label,
             target,
+            transport: Transport::Unsaid,
             house: Arc::default(),
             slot: Slot::default(),
             standing: Standing::default(),
@@ -61,6 +64,20 @@ impl Endpoint {
     /// The same in `house`.
     pub(super) fn of(self, house: Arc<House>) -> Self {
         Self { house, ..self }
+    }
+
+    /// The same where `transport` is spoken.
+    pub(super) fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// Whether it is the same one where `transport` is spoken: plain is plain, said or not.
+    pub(super) fn is_spoken_to_as(&self, transport: &Transport) -> bool {
+        match (&self.transport, transport) {
+            (Transport::Tls(one), Transport::Tls(other)) => one == other,
+            (Transport::Tls(_), _) | (_, Transport::Tls(_)) => false,
+            _ => true,
+        }
     }
 
     /// The same with its load in `slot`.
@@ -147,7 +164,9 @@ impl Endpoint {
     pub fn host(&self) -> &str {
         match &self.target {
             // Letters, digits, dots and colons.
-            Target::Address(_) | Target::Name { .. } => &self.label,
+            Target::Address(_) | Target::Name { .. } => {
+                self.label.strip_prefix("https://").unwrap_or(&self.label)
+            }
             Target::Unix(_) => "localhost",
         }
     }

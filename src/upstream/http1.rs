@@ -13,6 +13,7 @@ mod request;
 mod upload;
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ pub use self::body::AnswerBody;
 pub use self::in_flight::InFlight;
 pub use self::request::{Framing, request_head};
 use super::socket::Socket;
+use super::tls::Tls;
 use crate::plan::KeepAlive;
 
 /// An idle connection.
@@ -82,9 +84,13 @@ impl Connection {
 
     /// Whether a request can go out on it: nothing came unasked, and no FIN. Asks the kernel only
     /// when something may have come.
-    pub fn is_quiet(&self) -> bool {
-        let read = self.socket.try_read(&mut [0]);
-        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    pub fn is_quiet(&mut self) -> bool {
+        self.socket.is_quiet()
+    }
+
+    /// Whether its server was judged by the TLS that is in force `now`, if that is what it speaks.
+    pub(super) fn is_by(&self, now: Option<&Arc<Tls>>) -> bool {
+        self.socket.is_by(now)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::Endpoint;
 use super::http1::Connection;
+use super::{Endpoint, Upstream};
 use crate::plan::KeepAlive;
 
 /// Idle connections by endpoint id, the one used last on top.
@@ -22,14 +22,17 @@ struct Idle {
 }
 
 impl Pool {
-    /// A connection that can take a request now, the most recently used first.
-    pub fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
+    /// A connection to `endpoint` of `upstream` that can take a request now, the most recently used first.
+    pub fn take(&self, upstream: &Upstream, endpoint: &Endpoint) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(&endpoint.id)?;
         let now = Instant::now();
-        while let Some(one) = idle.pop() {
+        while let Some(mut one) = idle.pop() {
             // The sweep comes round only now and then.
-            if one.until > now && one.connection.is_quiet() {
+            if one.until > now
+                && one.connection.is_by(upstream.tls.as_ref())
+                && one.connection.is_quiet()
+            {
                 return Some(one.connection);
             }
         }
@@ -50,7 +53,7 @@ impl Pool {
     /// Closes what was idle for too long or was closed by its upstream.
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain(|one| one.until > now && one.connection.is_quiet());
+            idle.retain_mut(|one| one.until > now && one.connection.is_quiet());
             idle.shrink_to_fit();
             !idle.is_empty()
         });

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::gate::{House, Upgrades};
 use super::loads::Slot;
 use super::sessions::Sessions;
+use super::tls::{Loaded, Tls};
 use super::{Endpoint, Latest};
 use crate::plan;
 use crate::telemetry::EndpointGauge;
@@ -25,6 +26,8 @@ struct Known {
     upgrades: HashMap<String, Weak<Upgrades>>,
     houses: HashMap<String, Weak<House>>,
     latest: HashMap<String, Weak<Latest>>,
+    /// Of the plan in force: whoever is held by nobody now may be dialled again.
+    tls: HashMap<String, Arc<Tls>>,
     /// The same for upgrades that are under way.
     porches: HashMap<String, Weak<House>>,
     next_id: usize,
@@ -76,6 +79,24 @@ impl Registry {
         let latest = Arc::<Latest>::default();
         known.latest.insert(upstream.to_owned(), Arc::downgrade(&latest));
         latest
+    }
+
+    /// Takes over what was read for TLS to upstreams. What says the same as before stays, with the
+    /// sessions that can be resumed and the connections that can be used again.
+    pub fn secure(&self, loaded: Loaded) {
+        let mut known = self.lock();
+        let before = std::mem::take(&mut known.tls);
+        let kept = loaded.into_iter().map(|(name, fresh)| {
+            let same = before.get(&name).filter(|before| before.is_like(&fresh));
+            let tls = same.map_or(fresh, Arc::clone);
+            (name, tls)
+        });
+        known.tls = kept.collect();
+    }
+
+    /// How TLS is spoken to `upstream`.
+    pub(super) fn tls(&self, upstream: &str) -> Option<Arc<Tls>> {
+        self.lock().tls.get(upstream).map(Arc::clone)
     }
 
     /// Who is counted and who waits at `upstream`.
@@ -168,7 +189,9 @@ impl Known {
         slots: &mut impl Iterator<Item = Slot>,
     ) -> Arc<Endpoint> {
         let key = (upstream.to_owned(), plan.label.clone());
-        if let Some(endpoint) = self.endpoints.get(&key).and_then(Weak::upgrade) {
+        let known = self.endpoints.get(&key).and_then(Weak::upgrade);
+        // Where another one is expected it is another one: what was known of it says nothing.
+        if let Some(endpoint) = known.filter(|known| known.is_spoken_to_as(&plan.transport)) {
             return endpoint;
         }
         let id = self.next_id;
@@ -176,6 +199,7 @@ impl Known {
         let (upstream, label) = key.clone();
         let house = self.house(&upstream);
         let endpoint = Endpoint::new(id, upstream, label, plan.target.clone()).of(house);
+        let endpoint = endpoint.over(plan.transport.clone());
         let endpoint = Arc::new(endpoint.in_slot(slots.next().unwrap_or_default()));
         if slow_start {
             endpoint.begin_slow_start();

@@ -1,8 +1,9 @@
 //! A connection to an endpoint, whatever kind of socket it is. An enum and not a box: a poll is one
-//! match. What more kinds there are to come (TLS) are further variants of these three.
+//! match.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use super::dial::KEEP_ALIVE;
+use super::tls::{Tls, TlsSocket};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// To a path of this machine.
     Unix(UnixStream),
+    /// To a host and port, with TLS. Boxed: it is large, and every tunnel has a socket.
+    Tls(Box<TlsSocket>),
 }
 
 /// The half of a [`Socket`] that reads.
@@ -26,24 +30,43 @@ pub enum Socket {
 pub(super) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
+    Tls(tokio::io::ReadHalf<TlsSocket>),
 }
 
-/// The half of a [`Socket`] that writes. Its drop says FIN.
+/// The half of a [`Socket`] that writes. Its drop says FIN; with TLS only the drop of both halves does.
 #[derive(Debug)]
 pub(super) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
+    Tls(tokio::io::WriteHalf<TlsSocket>),
 }
 
 impl Socket {
-    /// Reads what is there, without waiting.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing is.
-    pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+    /// Whether nothing came that nobody asked for, and no FIN. Asks the kernel only when something may
+    /// have come.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0]),
+            Self::Unix(stream) => stream.try_read(&mut [0]),
+            Self::Tls(stream) => return stream.is_quiet(),
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether its server was judged by what is in force `now`; nobody is where there is no TLS.
+    pub(super) fn is_by(&self, now: Option<&Arc<Tls>>) -> bool {
         match self {
-            Self::Tcp(stream) => stream.try_read(into),
-            Self::Unix(stream) => stream.try_read(into),
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(stream) => stream.is_by(now),
+        }
+    }
+
+    /// The TCP socket, where it is one.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.bare()),
+            Self::Unix(_) => None,
         }
     }
 
@@ -52,6 +75,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -66,13 +90,17 @@ impl Socket {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
             }
+            Self::Tls(stream) => {
+                let (read, write) = tokio::io::split(*stream);
+                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+            }
         }
     }
 
     /// Has the kernel probe a quiet peer; for sockets that may live for days. The end of a process of
     /// this machine is told by the kernel itself.
     pub fn keep_alive(&self) {
-        if let Self::Tcp(stream) = self
+        if let Some(stream) = self.tcp()
             && let Err(error) = SockRef::from(stream).set_tcp_keepalive(&KEEP_ALIVE)
         {
             tracing::debug!(%error, "no TCP keep-alive on an upstream socket");
@@ -82,7 +110,7 @@ impl Socket {
     /// Has the kernel give up a peer that acknowledges nothing for so long (RFC 5482), where there is
     /// a network in between.
     pub fn give_up_after(&self, time: Duration) {
-        if let Self::Tcp(stream) = self {
+        if let Some(stream) = self.tcp() {
             // Without it the heartbeat does the same, a little later when it cannot get its ping out.
             drop(SockRef::from(stream).set_tcp_user_timeout(Some(time)));
         }
@@ -110,6 +138,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
 }
@@ -123,6 +152,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -134,6 +164,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
 
@@ -145,6 +176,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -152,6 +184,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -162,6 +195,8 @@ impl ReadHalf {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Self::Unix(half) => half.as_ref().poll_read_ready(cx),
+            // Only a read can tell.
+            Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }
 }
@@ -175,6 +210,7 @@ impl AsyncRead for ReadHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, into),
             Self::Unix(half) => Pin::new(half).poll_read(cx, into),
+            Self::Tls(half) => Pin::new(half).poll_read(cx, into),
         }
     }
 }
@@ -185,6 +221,7 @@ impl WriteHalf {
         match self {
             Self::Tcp(half) => half.forget(),
             Self::Unix(half) => half.forget(),
+            Self::Tls(half) => drop(half),
         }
     }
 }
@@ -198,6 +235,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
             Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Tls(half) => Pin::new(half).poll_write(cx, bytes),
         }
     }
 
@@ -209,6 +247,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, pieces),
             Self::Unix(half) => Pin::new(half).poll_write_vectored(cx, pieces),
+            Self::Tls(half) => Pin::new(half).poll_write_vectored(cx, pieces),
         }
     }
 
@@ -220,6 +259,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_flush(cx),
             Self::Unix(half) => Pin::new(half).poll_flush(cx),
+            Self::Tls(half) => Pin::new(half).poll_flush(cx),
         }
     }
 
@@ -227,6 +267,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
         }
     }
 }

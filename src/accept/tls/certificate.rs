@@ -9,8 +9,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, InconsistentKeys};
 
 use super::part::{Complaint, Source};
-use super::pem;
 use super::x509::Facts;
+use crate::pem;
 use crate::plan::CertificateFiles;
 
 /// A certificate with its key.

@@ -12,11 +12,11 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{CertificateError, Error, RootCertStore};
 
 use super::part::{Complaint, Source};
-use super::pem;
 use super::tickets::Purpose;
 use super::x509::Facts;
 use crate::config::ForwardedCertificate;
 use crate::exchange::{ClientCertificate, Identity};
+use crate::pem;
 use crate::plan::ClientAuth;
 
 /// Which certificates of clients are taken.

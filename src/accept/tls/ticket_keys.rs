@@ -7,8 +7,8 @@ use data_encoding::BASE64;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 
 use super::part::{Complaint, Source};
-use super::pem;
 use super::tickets::Keyring;
+use crate::pem;
 use crate::plan::NamedFile;
 
 /// A file of ticket keys.

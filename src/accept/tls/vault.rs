@@ -9,8 +9,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::{self, kx_group};
 
 use super::certificate::Certificate;
 use super::issue::{Authority, LOCAL_NAMES};
-use super::pem;
 use super::tickets::Keyring;
+use crate::pem;
 
 /// What of TLS outlives plans.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ pub(super) mod frames;
 mod pong;
 
 use std::fmt;
+use std::io;
 
 use data_encoding::BASE64;
 use http::header::{
@@ -57,17 +58,20 @@ pub(super) async fn check(
     probe: &Probe,
     worker: usize,
 ) -> Result<(), Fault> {
-    let mut socket = upstream.dial(endpoint, worker).await.map_err(|error| {
+    let wanting = |error: io::Error| {
         let outcome = if is_local(&error) { CheckOutcome::Local } else { CheckOutcome::Connect };
         Fault::new(outcome, format!("cannot connect: {error}"))
-    })?;
+    };
     let preface = upstream.preface(|| None).unwrap_or_default();
+    let dial = async |preface| upstream.dial(endpoint, preface, worker).await.map_err(wanting);
     match probe {
         Probe::Tcp => {
+            let mut socket = upstream.reach(endpoint, worker).await.map_err(wanting)?;
             let said = socket.write_all(&preface).await;
             said.map_err(|error| Fault::new(CheckOutcome::Connect, format!("cut off: {error}")))
         }
         Probe::Http { question, status, body } => {
+            let (socket, preface) = dial(preface).await?;
             let mut asking = ask(
                 Connection::once(socket, preface),
                 question,
@@ -82,6 +86,7 @@ pub(super) async fn check(
             }
         }
         Probe::WebSocket(question) => {
+            let (socket, preface) = dial(preface).await?;
             // Without randomness it is still a key.
             let random = [getrandom::u64(), getrandom::u64()];
             let key = BASE64

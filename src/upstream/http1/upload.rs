@@ -32,6 +32,8 @@ pub(super) struct Upload<B> {
     out: VecDeque<Bytes>,
     /// Of `out`.
     bytes: usize,
+    /// The socket may hold back what it took (a record of TLS).
+    held_back: bool,
     /// Bytes that the socket took.
     written: u64,
     body: Option<B>,
@@ -41,7 +43,14 @@ pub(super) struct Upload<B> {
 impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// `body` is what `framing` says; a head without one has [`Framing::Empty`].
     pub(super) fn new(head: Bytes, body: Option<B>, framing: Framing) -> Self {
-        Self { bytes: head.len(), written: 0, out: VecDeque::from([head]), body, framing }
+        Self {
+            bytes: head.len(),
+            held_back: false,
+            written: 0,
+            out: VecDeque::from([head]),
+            body,
+            framing,
+        }
     }
 
     /// The same with `preface` before it.
@@ -55,7 +64,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     /// Whether all is out.
     pub(super) fn is_done(&self) -> bool {
-        self.out.is_empty() && self.body.is_none()
+        self.out.is_empty() && self.body.is_none() && !self.held_back
     }
 
     /// Writes what there is. Ready when all is out.
@@ -88,12 +97,18 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
                 }
             }
             if self.out.is_empty() {
+                if self.held_back {
+                    let flushed = ready!(Pin::new(&mut *socket).poll_flush(cx));
+                    flushed.map_err(|_| Unfinished::Socket)?;
+                    self.held_back = false;
+                }
                 return if self.body.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             let wrote = match ready!(self.poll_write(cx, socket)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Unfinished::Socket)),
                 Ok(wrote) => wrote,
             };
+            self.held_back = true;
             self.wrote(wrote);
         }
     }
@@ -111,7 +126,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             match timeout(STALL, poll_fn(|cx| self.poll(cx, socket))).await {
                 Ok(sent) => return sent,
                 // A body that keeps its client waiting has a time of its own.
-                Err(_) if self.written == before && !self.out.is_empty() => {
+                Err(_) if self.written == before && (self.held_back || !self.out.is_empty()) => {
                     return Err(Unfinished::Socket);
                 }
                 Err(_) => {}

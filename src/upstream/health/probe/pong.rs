@@ -27,6 +27,7 @@ where
     let failed = |why: &str| Fault::new(CheckOutcome::Pong, why);
     let lost = |error: std::io::Error| failed(&format!("no pong: {error}"));
     stream.write_all(&masked(0x89, &PAYLOAD)).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
     let mut frames = Frames::default();
     let mut input = BytesMut::from(&read_ahead[..]);
     let mut read = input.len();

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn certificates(
+pub(crate) fn certificates(
     bytes: &[u8],
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -31,7 +31,7 @@ pub(super) fn certificates(
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn key(bytes: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn key(bytes: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     rustls_pemfile::private_key(&mut &*bytes)
         .map_err(|error| format!("{} is not PEM: {error}", path.display()))?
         .ok_or_else(|| {
@@ -46,7 +46,7 @@ pub(super) fn key(bytes: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, S
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn revocation_lists(
+pub(crate) fn revocation_lists(
     bytes: &[u8],
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
@@ -65,7 +65,7 @@ pub(super) fn revocation_lists(
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| {
         format!(
             "cannot read {}: {error}; paths are relative to the configuration file",
