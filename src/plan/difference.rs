@@ -70,6 +70,7 @@ impl Difference {
             ("timeouts", before.timeouts != after.timeouts),
             ("websocket", before.websocket != after.websocket),
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+            ("quotas", before.quotas != after.quotas),
             ("merge_slashes", before.merge_slashes != after.merge_slashes),
             ("secret", before.secret != after.secret),
             ("resolver", before.resolver != after.resolver),
