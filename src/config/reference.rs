@@ -12,7 +12,7 @@ use super::schema::{schema, without_default};
 use super::{
     ActiveCheck, Admin, Breaker, Certificate, ClientAuth, Config, Cors, Drain, Endpoint, HashField,
     Health, Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive,
-    ProxyProtocol, Quota, Queue, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
+    ProxyProtocol, Queue, Quota, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
     Timeouts, Tls, Upgrades, Upstream, WebSocket,
 };
 

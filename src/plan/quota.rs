@@ -98,6 +98,15 @@ impl Quota {
         }
     }
 
+    /// What bounds upgrades, or other requests, in words; `None` when nothing does.
+    pub fn bounds(&self, upgrade: bool) -> Option<String> {
+        let rate = if upgrade { self.upgrades } else { self.requests };
+        let sockets = self.sockets.filter(|_| upgrade).map(|most| format!("{most} sockets"));
+        let told: Vec<String> =
+            rate.map(|pace| pace.rate.to_string()).into_iter().chain(sockets).collect();
+        (!told.is_empty()).then(|| told.join(" and "))
+    }
+
     /// Puts those of a route and of the top level into the order in which they are asked: those of one
     /// client or key before those of all, so that who is over its own takes nothing away from all;
     /// among them the route's first.
