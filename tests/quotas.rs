@@ -64,7 +64,7 @@ fn refused(address: SocketAddr, fields: &str) -> Answer {
 #[test]
 fn each_address_has_its_own_count_and_who_is_over_is_told_when_to_come_back() {
     let bowline =
-        Bowline::with(&yaml(node("up"), "", "quotas: [ { requests: 12/h, burst: 15min } ]"));
+        Bowline::with(&yaml(node("up"), "", "quotas: [ { requests: 12/h, burst: 15m } ]"));
     passes(&bowline, &from("192.0.2.1"), 3);
     let answer = get(bowline.address, &from("192.0.2.1"));
     assert_eq!(answer.status, 429);
@@ -151,68 +151,87 @@ fn upgrades_count_apart_from_requests() {
     assert_eq!(client.answer().status, 429);
 }
 
-#[test]
-fn a_socket_counts_until_its_tunnel_has_ended_in_whatever_way() {
-    let upstream = Upstream::new();
-    let bowline = Bowline::with(&yaml(
-        upstream.address,
-        ", quotas: [ { sockets: 2 } ]",
-        "quotas: [ { per: all, sockets: 3 } ]",
-    ));
-    let again = |what: &str| {
-        let mut client = None;
-        wait_for(what, || {
-            let mut wire = bowline.client();
-            wire.send(handshake("/ws", ""));
-            let Some(mut server) = upstream.try_accept() else {
-                return wire.answer().status != 429;
-            };
-            server.head();
-            server.send(SWITCHING);
-            assert!(wire.head().starts_with("HTTP/1.1 101 "));
-            client = Some((wire, server));
-            true
-        });
-        client.expect(what)
-    };
-    let one = open(bowline.address, &upstream, "");
-    let (client, server) = open(bowline.address, &upstream, "");
-    let answer = refused(bowline.address, "");
-    assert!(answer.text().contains("too many sockets per client_ip"), "{}", answer.text());
-    assert!(answer.header("retry-after").is_some());
-    client.reset();
-    let (client, other) = again("a place after the client's reset");
-    refused(bowline.address, "");
-    drop(server);
-    drop((client, other));
-    let (_client, server) = again("a place after an orderly end");
-    refused(bowline.address, "");
-    server.reset();
-    let _two = again("a place after the upstream's reset");
-    // Somebody else's, and then all are taken.
-    let _three = open(bowline.address, &upstream, &from("192.0.2.9"));
-    let answer = refused(bowline.address, &from("192.0.2.10"));
-    assert!(answer.text().contains("too many sockets for all"), "{}", answer.text());
-    drop(one);
+/// An upstream that opens every WebSocket, but those for /no. What it is sent then says how it ends.
+fn opening() -> SocketAddr {
+    Upstream::serving(|mut wire| {
+        if wire.head().starts_with("GET /no ") {
+            wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            return;
+        }
+        wire.send(SWITCHING);
+        if wire.some() == b"reset" {
+            wire.reset();
+        }
+    })
+}
+
+/// What becomes of a handshake: the client's end, and the head of the answer.
+fn asked(bowline: &Bowline, path: &str, fields: &str) -> (Wire, String) {
+    let mut client = bowline.client();
+    client.send(handshake(path, fields));
+    let head = client.head();
+    (client, head)
+}
+
+/// A WebSocket, as soon as there is a place for it.
+fn seated(bowline: &Bowline, what: &str) -> Wire {
+    let mut seated = None;
+    wait_for(what, || {
+        let (client, head) = asked(bowline, "/ws", "");
+        seated = head.starts_with("HTTP/1.1 101 ").then_some(client);
+        seated.is_some() || !head.starts_with("HTTP/1.1 429 ")
+    });
+    seated.expect(what)
 }
 
 #[test]
-fn a_handshake_that_the_upstream_declines_gives_its_place_back() {
-    let upstream = Upstream::new();
-    let bowline = Bowline::with(&yaml(upstream.address, ", quotas: [ { sockets: 1 } ]", ""));
+fn a_socket_counts_until_its_tunnel_has_ended_in_whatever_way() {
+    let mut bowline = Bowline::with(&yaml(
+        opening(),
+        ", quotas: [ { sockets: 2 } ]",
+        "quotas: [ { per: all, sockets: 3 } ]",
+    ));
+    let _one = seated(&bowline, "the first place");
+    let mut other = seated(&bowline, "the second place");
+    let answer = refused(bowline.address, "");
+    assert!(answer.text().contains("too many sockets per client_ip"), "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    other.reset();
+    other = seated(&bowline, "a place after the client's reset");
+    refused(bowline.address, "");
+    drop(other);
+    other = seated(&bowline, "a place after the client's end");
+    refused(bowline.address, "");
+    other.send("reset");
+    other = seated(&bowline, "a place after the upstream's reset");
+    refused(bowline.address, "");
+    other.send("end");
+    other.finish();
+    other = seated(&bowline, "a place after the upstream's end");
+    refused(bowline.address, "");
+    // Somebody else's, and then all are taken.
+    let (_third, head) = asked(&bowline, "/ws", &from("192.0.2.9"));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let answer = refused(bowline.address, &from("192.0.2.10"));
+    assert!(answer.text().contains("too many sockets for all"), "{}", answer.text());
+    // A drain ends them and waits for nobody's place.
+    bowline.kill();
+    bowline.join();
+    drop(other);
+}
+
+#[test]
+fn a_handshake_that_is_declined_gives_its_place_back() {
+    let bowline = Bowline::with(&yaml(opening(), ", quotas: [ { sockets: 1 } ]", ""));
     for _ in 0..3 {
-        let mut client = bowline.client();
-        client.send(handshake("/ws", ""));
-        let mut server = upstream.accept();
-        server.head();
-        refused(bowline.address, "");
-        server.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(client.answer().status, 403);
-        assert!(client.is_closed());
-        let live = "bowline_upgrades_total{route=\"r\",outcome=\"declined\"}";
-        wait_for("the account to be closed", || bowline.metric(live) > 0.0);
+        wait_for("a place to be declined in", || {
+            let (_, head) = asked(&bowline, "/no", "");
+            assert!(!head.starts_with("HTTP/1.1 101 "), "{head}");
+            head.starts_with("HTTP/1.1 403 ")
+        });
     }
-    open(bowline.address, &upstream, "");
+    let _one = seated(&bowline, "the place");
+    refused(bowline.address, "");
 }
 
 #[test]
@@ -228,7 +247,7 @@ fn a_reload_keeps_the_counts_of_what_stays() {
         fs::write(&file, text(keys)).unwrap();
         process.signal("HUP");
         wait_for("the reload", || {
-            process.metric("bowline_config_reloads_total{outcome=\"applied\"}") >= generation
+            process.metric("bowline_config_reloads_total{result=\"done\"}") >= generation
         });
     };
     let one = open(address, &upstream, "");
