@@ -226,6 +226,19 @@ log: { level: warn }
     }
 
     #[test]
+    fn quotas_are_a_setting_of_the_whole_or_a_part_of_their_route() {
+        let quotas = "quotas: [ { requests: 1/s } ]";
+        let with = [
+            (format!("{OLD}{quotas}\n"), "~ quotas\n"),
+            (OLD.replace("{ name: a,", &format!("{{ name: a, {quotas},")), "~ route a\n"),
+        ];
+        for (new, told) in with {
+            assert_eq!(Difference::between(&plan(OLD), &plan(&new)).to_string(), told);
+            assert!(Difference::between(&plan(&new), &plan(&new)).is_empty());
+        }
+    }
+
+    #[test]
     fn a_plan_does_not_differ_from_itself() {
         for text in [OLD, NEW] {
             let difference = Difference::between(&plan(text), &plan(text));
