@@ -84,3 +84,62 @@ impl Quotas {
         self.of_routes.get(route).map(Vec::as_slice).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config;
+
+    fn quotas(before: Option<&Quotas>, common: &str, routes: [&str; 2]) -> Quotas {
+        let routes = routes.map(|own| format!("{{ upstream: up, quotas: [ {own} ] }}")).join(", ");
+        let yaml = format!(
+            "listeners: [ {{ address: 127.0.0.1:0 }} ]\nupstreams: {{ up: {{ builtin: echo }} }}\n\
+             quotas: [ {common} ]\nroutes: [ {routes} ]\n"
+        );
+        let (config, mut mistakes) = config::parse("test", &yaml, &|_| None);
+        let plan = Plan::build(&config, Path::new(""), &mut mistakes);
+        Quotas::after(before, &mistakes.into_result(plan).unwrap())
+    }
+
+    /// Whether a further request passes a quota.
+    fn passes(live: &LiveQuota) -> bool {
+        let facts = Facts {
+            host: "a",
+            path: "/",
+            query: None,
+            method: &Method::GET,
+            headers: &HeaderMap::new(),
+            websocket: false,
+        };
+        live.judge(&facts, IpAddr::from([192, 0, 2, 1]), &mut Seats::default()).is_ok()
+    }
+
+    #[test]
+    fn counts_of_all_routes_are_one_and_those_of_a_route_are_its_own() {
+        let now = quotas(None, "{ requests: 1/h }", ["{ requests: 1/h }", ""]);
+        let [own, common] = now.of(0) else { panic!("{now:?}") };
+        assert!(passes(own) && passes(common));
+        assert!(!passes(&now.of(1)[0]), "the first route's requests count here too");
+        assert!(now.of(2).is_empty());
+    }
+
+    #[test]
+    fn each_goes_on_as_its_equal_also_among_routes_of_one_name() {
+        // Neither route has a name of its own, so both are `/`.
+        let (slow, fast) = ("{ requests: 1/h }", "{ requests: 2/h }");
+        let old = quotas(None, "", [slow, slow]);
+        assert!(passes(&old.of(0)[0]));
+        let new = quotas(Some(&old), "", [slow, slow]);
+        assert!(!passes(&new.of(0)[0]));
+        assert!(passes(&new.of(1)[0]), "two routes have not become one count");
+        // One in front of it does not take its place.
+        let both = format!("{fast}, {slow}");
+        let newer = quotas(Some(&new), "", [&both, ""]);
+        assert!(passes(&newer.of(0)[0]));
+        assert!(!passes(&newer.of(0)[1]));
+    }
+}
