@@ -39,6 +39,8 @@ pub enum Failure {
     AddressRefused,
     /// Client: a preflight of a page whose origin may not ask here (`cors`).
     CorsRefused,
+    /// Client: it asks for more than its share (`quotas`).
+    RateLimited,
     /// Upstream: every endpoint refused the connection, or nothing is where its path says.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
@@ -86,7 +88,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -102,6 +104,7 @@ impl Failure {
         Self::OriginRefused,
         Self::AddressRefused,
         Self::CorsRefused,
+        Self::RateLimited,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -143,6 +146,7 @@ impl Failure {
             Self::OriginRefused => (S::FORBIDDEN, "http_request_denied", "origin_refused"),
             Self::AddressRefused => (S::FORBIDDEN, "http_request_denied", "address_refused"),
             Self::CorsRefused => (S::FORBIDDEN, "http_request_denied", "cors_refused"),
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "http_request_denied", "rate_limited"),
             Self::ConnectRefused => (S::BAD_GATEWAY, "connection_refused", "connect_refused"),
             Self::ConnectTimeout => (S::GATEWAY_TIMEOUT, "connection_timeout", "connect_timeout"),
             Self::ConnectFailed => (S::BAD_GATEWAY, "destination_unavailable", "connect_failed"),
@@ -204,7 +208,8 @@ impl Failure {
             | Self::Loop
             | Self::OriginRefused
             | Self::AddressRefused
-            | Self::CorsRefused => Fault::Client,
+            | Self::CorsRefused
+            | Self::RateLimited => Fault::Client,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed

@@ -1,9 +1,13 @@
 //! One plan brought to life: its routes and upstreams joined with the counters and endpoint
 //! states that outlive it. Workers read the current generation through one pointer.
 
+mod quotas;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use self::quotas::LiveQuota;
+use self::quotas::Quotas;
 use crate::plan::{self, Plan};
 use crate::telemetry::{InUse, Metrics, RouteShard, Sharded};
 use crate::tunnel::{self, Pulses, Rules};
@@ -18,6 +22,7 @@ pub struct Generation {
     pub upstreams: Vec<Arc<Upstream>>,
     /// By route id.
     pub routes: Vec<Arc<LiveRoute>>,
+    quotas: Arc<Quotas>,
     in_use: Arc<InUse>,
 }
 
@@ -57,7 +62,8 @@ impl Generation {
             .collect();
         if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.plan, &plan)) {
             let (routes, in_use) = (before.routes.clone(), Arc::clone(&before.in_use));
-            return Self { plan, upstreams, routes, in_use };
+            let quotas = Arc::clone(&before.quotas);
+            return Self { plan, upstreams, routes, quotas, in_use };
         }
         let routes = plan
             .routes
@@ -72,7 +78,8 @@ impl Generation {
                 })
             })
             .collect();
-        Self { plan, upstreams, routes, in_use: Arc::new(metrics.reloads().begin()) }
+        let quotas = Arc::new(Quotas::after(before.map(|before| &*before.quotas), &plan));
+        Self { plan, upstreams, routes, quotas, in_use: Arc::new(metrics.reloads().begin()) }
     }
 
     /// The upstream of this name.
@@ -87,6 +94,7 @@ impl Generation {
             route,
             live: self.routes.get(id)?,
             upstream: self.upstreams.get(route.upstream)?,
+            quotas: self.quotas.of(id),
         })
     }
 }
@@ -105,6 +113,8 @@ pub struct Way<'a> {
     pub live: &'a Arc<LiveRoute>,
     /// Its upstream.
     pub upstream: &'a Arc<Upstream>,
+    /// What counts it, in the order in which they are asked.
+    pub quotas: &'a [Arc<LiveQuota>],
 }
 
 /// What a route's tunnels live by, in the tunnel's own words.

@@ -4,3 +4,4 @@
 pub mod cors;
 pub mod networks;
 pub mod origin;
+pub mod quota;

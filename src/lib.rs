@@ -27,6 +27,7 @@ pub mod drain;
 pub mod error;
 pub mod exchange;
 mod fields;
+mod gcra;
 pub mod generation;
 pub mod guard;
 mod jitter;

@@ -13,6 +13,7 @@ mod listen_on;
 mod listener;
 mod networks;
 mod origins;
+mod quota;
 mod rebalance;
 mod resolver;
 mod route;
@@ -45,6 +46,7 @@ pub use self::listen_on::ListenOn;
 pub use self::listener::{Limits, Listener};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
+pub use self::quota::{Pace, Per, Quota};
 pub use self::rebalance::Rebalance;
 pub use self::resolver::Resolver;
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
@@ -76,6 +78,8 @@ pub struct Plan {
     pub tells_destinations: bool,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
+    /// What clients may ask for over all routes.
+    pub quotas: Vec<Quota>,
     /// Whether `//` in a path is `/`.
     pub merge_slashes: bool,
     /// Bowline's name in `Via` (RFC 9110 section 7.6.3).
@@ -119,6 +123,7 @@ impl Plan {
                 &root.key("trusted_proxies"),
                 mistakes,
             ),
+            quotas: Quota::read_all(&config.quotas, &root.key("quotas"), mistakes),
             tells_destinations: upstreams.iter().any(|one| one.proxy_protocol.is_some()),
             merge_slashes: config.merge_slashes.is_none_or(|merge| merge.0),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())

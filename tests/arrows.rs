@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the crate may name. `lib` and `main` name everything by being the map.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     // What is written, and nothing else.
     ("config", &[]),
     ("plan", &["config", "fields", "origin", "proxy_protocol"]),
     // Facts without a home in one stage.
     ("error", &[]),
     ("fields", &[]),
+    ("gcra", &[]),
     ("jitter", &[]),
     ("origin", &[]),
     ("pem", &[]),
@@ -28,13 +29,23 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("telemetry", &["error", "tunnel"]),
     (
         "upstream",
-        &["config", "fields", "jitter", "pem", "plan", "proxy_protocol", "telemetry", "websocket"],
+        &[
+            "config",
+            "fields",
+            "gcra",
+            "jitter",
+            "pem",
+            "plan",
+            "proxy_protocol",
+            "telemetry",
+            "websocket",
+        ],
     ),
     // Decisions on what a request says, by what is planned.
-    ("guard", &["fields", "origin", "plan"]),
+    ("guard", &["fields", "gcra", "origin", "plan"]),
     // Lists for whoever asks; what becomes of them is not its business.
     ("discovery", &["config", "plan", "telemetry", "watch"]),
-    ("generation", &["plan", "telemetry", "tunnel", "upstream"]),
+    ("generation", &["guard", "plan", "telemetry", "tunnel", "upstream"]),
     (
         "exchange",
         &[

@@ -677,6 +677,31 @@ fn explain_shows_the_verdict_of_each_guard() {
     }
 }
 
+#[test]
+fn explain_shows_the_quotas_that_count_a_request_in_their_order() {
+    let folder = Folder::new().with(
+        "a.yaml",
+        "listeners: [ { address: 127.0.0.1:8080 } ]\nupstreams: { up: { builtin: echo } }\n\
+         quotas: [ { per: all, requests: 1000/s, sockets: 9 }, { requests: 50/s, except: [ 10.0.0.0/8 ] } ]\n\
+         routes: [ { upstream: up, quotas: [ { per: { header: X-Key }, requests: 600/min, upgrades: 5/h } ] } ]\n",
+    );
+    for (request, told) in [
+        (
+            &["GET", "http://a/", "--from", "192.0.2.7", "-H", "X-Key: one"][..],
+            "guards    quotas count (600/min per header x-key, 50/s per client_ip, 1000/s for all)\n",
+        ),
+        (&["GET", "http://a/", "--from", "10.0.0.1"], "guards    quotas count (1000/s for all)\n"),
+        (
+            &["GET", "ws://a/", "-H", "X-Key: one"],
+            "guards    quotas count (5/h per header x-key, 9 sockets for all)",
+        ),
+    ] {
+        let said = bowline(&folder, &[&["explain", "a.yaml"], request].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{request:?}");
+        assert!(said.out.contains(told), "{request:?}: {}", said.out);
+    }
+}
+
 // --- what it prints ------------------------------------------------------------------------------
 
 #[test]

@@ -41,8 +41,8 @@ pub enum HashBy {
     Field(HashField),
 }
 
-/// A named part of the request, exactly one of the three. Requests that lack it go by load, as with
-/// `power_of_two`.
+/// A named part of the request, exactly one of the three. Requests that lack it go by load where it
+/// picks endpoints, as with `power_of_two`, and are not counted where it is what `quotas` go by.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping with `header`, `cookie` or `query`")]
 pub struct HashField {

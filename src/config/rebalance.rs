@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::frequency::{in_a_time, unit};
 use super::wording::quoted;
 
 /// Moving WebSockets to endpoints that appear or come back: some of the fullest endpoint's are closed
@@ -47,8 +48,6 @@ const GREATEST: u32 = 100_000;
 const RATIO: &str = "from `1` to `100`, such as `1.25`";
 const RATE: &str = "such as `1%/min`, `10/s` or `600/min`";
 
-const UNITS: [(&str, u64); 3] = [("s", 1), ("min", 60), ("h", 3600)];
-
 impl Ratio {
     fn from_text(text: &str) -> Result<Self, String> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
@@ -70,8 +69,7 @@ impl Ratio {
 impl ShedRate {
     fn from_text(text: &str) -> Result<Self, String> {
         let read = || {
-            let (amount, unit) = text.split_once('/')?;
-            let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+            let (amount, per) = in_a_time(text)?;
             let (number, is_share) = match amount.strip_suffix('%') {
                 Some(number) => (number, true),
                 None => (amount, false),
@@ -79,7 +77,7 @@ impl ShedRate {
             let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
             let amount: u32 = number.parse().ok().filter(|_| digits)?;
             let fits = !is_share || amount <= 100;
-            fits.then_some(Self { amount, is_share, per: Duration::from_secs(*seconds) })
+            fits.then_some(Self { amount, is_share, per })
         };
         read().ok_or_else(|| format!("{} is not a rate; write one {RATE}", quoted(text)))
     }
@@ -87,9 +85,8 @@ impl ShedRate {
 
 impl fmt::Display for ShedRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.per.as_secs());
         let sign = if self.is_share { "%" } else { "" };
-        write!(f, "{}{sign}/{}", self.amount, unit.map_or("", |(name, _)| name))
+        write!(f, "{}{sign}/{}", self.amount, unit(self.per))
     }
 }
 

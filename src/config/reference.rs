@@ -12,12 +12,12 @@ use super::schema::{schema, without_default};
 use super::{
     ActiveCheck, Admin, Breaker, Certificate, ClientAuth, Config, Cors, Drain, Endpoint, HashField,
     Health, Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive,
-    ProxyProtocol, Queue, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
+    ProxyProtocol, Queue, Quota, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
     Timeouts, Tls, Upgrades, Upstream, UpstreamTls, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 34] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 35] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -29,13 +29,14 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 34] {
         ("Route", "routes[]", keys::<Route>()),
         ("Match", "routes[].match", keys::<Match>()),
         ("Cors", "routes[].cors", keys::<Cors>()),
+        ("Quota", "quotas[], routes[].quotas[]", keys::<Quota>()),
         ("Timeouts", "timeouts", keys::<Timeouts>()),
         ("WebSocket", "websocket", keys::<WebSocket>()),
         ("Heartbeat", "websocket.heartbeat", keys::<Heartbeat>()),
         ("Rate", "websocket.client_rate, websocket.upstream_rate", keys::<Rate>()),
         ("Upstream", "upstreams.NAME", keys::<Upstream>()),
         ("Endpoint", "upstreams.NAME.endpoints[]", keys::<Endpoint>()),
-        ("HashField", "upstreams.NAME.hash_by", keys::<HashField>()),
+        ("HashField", "upstreams.NAME.hash_by, quotas[].per", keys::<HashField>()),
         ("StickyBy", "upstreams.NAME.sticky", keys::<StickyBy>()),
         (
             "StickyCookie",

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Admin, Count, Drain, Listener, Log, OneOrMany, Resolver, Route, Secret, Switch, Timeouts,
-    Upstream, WebSocket,
+    Admin, Count, Drain, Listener, Log, OneOrMany, Quota, Resolver, Route, Secret, Switch,
+    Timeouts, Upstream, WebSocket,
 };
 
 /// A whole configuration file.
@@ -45,6 +45,9 @@ pub struct Config {
     /// Networks (`10.0.0.0/8`, `::1`) whose `Forwarded` and `X-Forwarded-*` headers are believed
     /// and kept. From everyone else they are dropped, since anyone can write them. Default: none.
     pub trusted_proxies: Vec<String>,
+    /// What one client, one key and all together may ask for, over all routes; who asks for more gets 429.
+    /// Those of a route count apart, and both must let a request pass. Default: none.
+    pub quotas: Vec<Quota>,
     /// Whether `//` in a path is `/`, for routes as for upstreams; `.`, `..` and needless escapes are always
     /// resolved. Turn it off where paths hold URLs (`/resize/https://...`); a route that guards `/a` then
     /// takes no `//a`, which most servers take for the same. Default: `true`.

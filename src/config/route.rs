@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Cors, OneOrMany, Size, Switch, Timeouts, WebSocket};
+use super::{Cors, OneOrMany, Quota, Size, Switch, Timeouts, WebSocket};
 
 /// Which requests go to which upstream.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub struct Route {
     pub allow: Option<Vec<String>>,
     /// Networks that may not use this route and get 403, whatever `allow` says. Default: none.
     pub deny: Option<Vec<String>>,
+    /// What one client, one key and all together may ask of this route; who asks for more gets 429. Those
+    /// of the top level count as well. Default: none.
+    pub quotas: Vec<Quota>,
     /// Which pages of other origins may read answers of this route. Default: the upstream's affair.
     pub cors: Option<Cors>,
 }

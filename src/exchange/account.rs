@@ -12,6 +12,7 @@ use super::request_body::BodyStory;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::LiveRoute;
+use crate::guard::quota::Seats;
 use crate::telemetry::access;
 
 /// What is known of a request so far.
@@ -21,6 +22,8 @@ pub(super) struct Account {
     pub(super) began: Instant,
     pub(super) route: Option<Arc<LiveRoute>>,
     pub(super) story: Option<Rc<BodyStory>>,
+    /// What counts the socket that it may become.
+    pub(super) seats: Seats,
     status: Option<StatusCode>,
     failure: Option<Failure>,
     sent: u64,
@@ -50,6 +53,7 @@ impl Account {
             began: Instant::now(),
             route: None,
             story: None,
+            seats: Seats::default(),
             status: None,
             failure: None,
             sent: 0,

@@ -19,6 +19,7 @@ use super::service::Conversation;
 use super::upgrade;
 use super::worker::Worker;
 use crate::generation::{LiveRoute, Way};
+use crate::guard::quota::Seats;
 use crate::jitter::somewhat_less;
 use crate::telemetry::{RouteShard, access};
 use crate::tunnel::{Closer, Ended, Extensions, Heading, Leg, Reason, Stream, Tunnel, Watch};
@@ -33,6 +34,8 @@ pub(super) struct Pending {
     max_age: Option<Duration>,
     opening: Option<Box<Opening>>,
     held: Held,
+    /// Its places in what quotas count.
+    seats: Seats,
 }
 
 /// What only the line of the opening tells; kept until there is a tunnel.
@@ -65,7 +68,7 @@ impl Pending {
         socket: Socket,
         read_ahead: Vec<u8>,
         lease: Lease,
-        account: &Account,
+        account: &mut Account,
         answer: &HeaderMap,
     ) -> Self {
         // Where the upstream is pinged, the kernel need not ask it too: three system calls less.
@@ -95,6 +98,7 @@ impl Pending {
             extensions: upgrade::agreed(answer),
             max_age: way.route.websocket.max_age.map(somewhat_less),
             held: Held { worker, lease, route: Arc::clone(way.live), client, id },
+            seats: std::mem::take(&mut account.seats),
         }
     }
 
@@ -103,7 +107,9 @@ impl Pending {
     where
         C: Stream,
     {
-        let Self { upstream, read_ahead, extensions, max_age, opening, held } = self;
+        let Self { upstream, read_ahead, extensions, max_age, opening, held, seats } = self;
+        // In one box, so that a tunnel that no quota counts is no larger for it.
+        let admission = if seats.is_empty() { admission } else { Box::new((admission, seats)) };
         if let Some(opening) = opening {
             opening.tell(&held);
         }

@@ -12,6 +12,7 @@ use super::worker::Snapshot;
 use crate::error::Failure;
 use crate::generation::Way;
 use crate::guard::cors::Share;
+use crate::guard::quota::Seats;
 use crate::guard::{networks, origin};
 use crate::plan::Access;
 use crate::telemetry::UpgradeOutcome;
@@ -32,12 +33,18 @@ impl Conversation {
         way: Way<'a>,
         parts: &Parts,
         judged: &Judged,
+        seats: &mut Seats,
     ) -> Guarded<'a> {
         let headers = &parts.headers;
         let access = self.access.load();
         if (access.is_some() || way.route.access.is_some())
             && let Err(refusal) =
                 self.pass_networks(generation, way, headers, judged, access.as_deref())
+        {
+            return Guarded::Answered(Box::new(Err(refusal)));
+        }
+        if !way.quotas.is_empty()
+            && let Err(refusal) = self.pass_quotas(generation, way, parts, judged, seats)
         {
             return Guarded::Answered(Box::new(Err(refusal)));
         }
@@ -87,6 +94,44 @@ impl Conversation {
             way.live.counters.at(self.worker.id).count_upgrade(UpgradeOutcome::Refused);
         }
         Err(Refusal::new(Failure::AddressRefused).because(refused.as_str()).closing())
+    }
+
+    /// Whether the client, its key and all together ask for no more than they may.
+    fn pass_quotas(
+        &self,
+        generation: &Snapshot,
+        way: Way<'_>,
+        parts: &Parts,
+        judged: &Judged,
+        seats: &mut Seats,
+    ) -> Result<(), Refusal> {
+        let facts = judged.facts(parts);
+        let client = self.sender.client(&parts.headers, &generation.plan.trusted);
+        for live in way.quotas {
+            let Err(refused) = live.judge(&facts, client, seats) else { continue };
+            let per = &live.quota.plan().per;
+            if live.told.may_tell() {
+                tracing::info!(
+                    %client,
+                    host = judged.head.authority,
+                    route = &*way.live.name,
+                    quota = %per,
+                    wait = ?refused.wait,
+                    "{} are refused: more than a quota lets through",
+                    refused.of
+                );
+            }
+            let refusal = Refusal::new(Failure::RateLimited)
+                .because(format!("quotas: too many {} {per}", refused.of))
+                .retry_after(refused.wait);
+            if !facts.websocket {
+                return Err(refusal);
+            }
+            way.live.counters.at(self.worker.id).count_upgrade(UpgradeOutcome::Refused);
+            // What stands behind a handshake that is refused may be frames.
+            return Err(refusal.closing());
+        }
+        Ok(())
     }
 
     /// Whether the page that opens a WebSocket may.

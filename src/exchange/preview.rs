@@ -11,8 +11,8 @@ use super::forwarded::Sender;
 use super::service::{self, Judged};
 use crate::error::Failure;
 use crate::guard::cors::Share;
-use crate::guard::{networks, origin};
-use crate::plan::{Listener, Plan, Route};
+use crate::guard::{networks, origin, quota};
+use crate::plan::{Listener, Plan, Quota, Route};
 
 /// Who asks, and where.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Pr
         return Preview::NoRoute { websocket };
     };
     let mut verdicts = Vec::new();
-    for guard in [access, origins, cors] {
+    for guard in [access, quotas, origins, cors] {
         verdicts.extend(guard(head, &judged, visitor, plan, route));
         if verdicts.last().is_some_and(|last| last.answered.is_some()) {
             break;
@@ -125,6 +125,24 @@ fn access(
             Verdict::refused(format!("{told} refuse"), Failure::AddressRefused, refused.as_str())
         }
     })
+}
+
+/// Says which quotas count the request; whether there is room only those who count know.
+fn quotas(
+    head: &Parts,
+    judged: &Judged,
+    visitor: Visitor<'_>,
+    plan: &Plan,
+    route: &Route,
+) -> Option<Verdict> {
+    let facts = judged.facts(head);
+    let client = visitor.sender().client(&head.headers, &plan.trusted);
+    let all = Quota::in_order(route.quotas.iter(), plan.quotas.iter(), |one| one);
+    let counts = all.iter().filter(|one| quota::counts(one, &facts, client));
+    let told: Vec<String> = counts
+        .filter_map(|one| Some(format!("{} {}", one.bounds(facts.websocket)?, one.per)))
+        .collect();
+    (!told.is_empty()).then(|| Verdict::told(format!("quotas count ({})", told.join(", "))))
 }
 
 fn origins(

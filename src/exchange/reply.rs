@@ -86,7 +86,8 @@ impl Refusal {
             | Failure::UpgradeRate
             | Failure::UpgradesInProgress
             | Failure::UpstreamFull
-            | Failure::BreakerOpen => {
+            | Failure::BreakerOpen
+            | Failure::RateLimited => {
                 let random = getrandom::u32().unwrap_or_default();
                 headers.insert(RETRY_AFTER, HeaderValue::from(pause(self.after, random)));
             }

@@ -191,7 +191,9 @@ impl Conversation {
         account.route = Some(Arc::clone(way.live));
         account.note(|line| line.upstream = Some(way.upstream.name.clone()));
         let upgrade = checked.judged.upgrade.is_some();
-        let share = match self.guard(&generation, way, &checked.parts, &checked.judged) {
+        let guarded =
+            self.guard(&generation, way, &checked.parts, &checked.judged, &mut account.seats);
+        let share = match guarded {
             Guarded::Passes(share) => share,
             Guarded::Answered(answered) => {
                 return self.conclude(*answered, upgrade, accept, &generation, account);

@@ -91,7 +91,7 @@ pub(super) fn build(written: &config::Upstream, at: &At, mistakes: &mut Mistakes
     }
 }
 
-fn of_field(field: &HashField, at: &At, mistakes: &mut Mistakes) -> Key {
+pub(super) fn of_field(field: &HashField, at: &At, mistakes: &mut Mistakes) -> Key {
     let HashField { header: named, cookie, query } = field;
     match (named, cookie, query) {
         (Some(name), None, None) => {

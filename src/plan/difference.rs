@@ -71,6 +71,7 @@ impl Difference {
             ("websocket", before.websocket != after.websocket),
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
             ("the order of routes", order(old, new) != order(new, old)),
+            ("quotas", before.quotas != after.quotas),
             ("merge_slashes", before.merge_slashes != after.merge_slashes),
             ("secret", before.secret != after.secret),
             ("resolver", before.resolver != after.resolver),
@@ -228,6 +229,19 @@ log: { level: warn }
         ] {
             let difference = Difference::between(&plan(OLD), &with(setting));
             assert_eq!(difference.to_string(), "~ upstream z\n", "{setting}");
+        }
+    }
+
+    #[test]
+    fn quotas_are_a_setting_of_the_whole_or_a_part_of_their_route() {
+        let quotas = "quotas: [ { requests: 1/s } ]";
+        let with = [
+            (format!("{OLD}{quotas}\n"), "~ quotas\n"),
+            (OLD.replace("{ name: a,", &format!("{{ name: a, {quotas},")), "~ route a\n"),
+        ];
+        for (new, told) in with {
+            assert_eq!(Difference::between(&plan(OLD), &plan(&new)).to_string(), told);
+            assert!(Difference::between(&plan(&new), &plan(&new)).is_empty());
         }
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use regex::Regex;
 
 use super::websocket::{self, WebSocket};
-use super::{Access, Cors, OriginPolicy};
+use super::{Access, Cors, OriginPolicy, Quota};
 use crate::config::{self, At, Config, Limit, Mistakes};
 
 /// A route. Its place in the file breaks ties between equally specific ones.
@@ -29,6 +29,8 @@ pub struct Route {
     pub origins: OriginPolicy,
     /// Who may use it; `None` for everybody.
     pub access: Option<Access>,
+    /// What clients may ask of it, beside those of all routes.
+    pub quotas: Vec<Quota>,
     /// Which pages of other origins may read its answers; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
 }
@@ -162,6 +164,7 @@ pub(super) fn build_all(
                 &at.key("origins"),
                 mistakes,
             ),
+            quotas: Quota::read_all(&route.quotas, &at.key("quotas"), mistakes),
             access: Access::read(route.allow.as_ref(), route.deny.as_ref(), &at, mistakes),
         });
     }

@@ -3,12 +3,14 @@
 //! Specific means, in this order: an exact host, a longer wildcard, any host; an exact path, a
 //! regular expression, a longer prefix, any path; more further conditions.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use http::{HeaderMap, Method};
 
 use super::{Matcher, PathRule, Route};
+use crate::fields::cookies;
 
 /// What a route can look at.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,19 @@ pub struct Facts<'a> {
     pub headers: &'a HeaderMap,
     /// Whether it is a WebSocket upgrade.
     pub websocket: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// The first cookie of a name.
+    pub fn cookie(&self, name: &'a str) -> Option<&'a [u8]> {
+        cookies(self.headers, name).next()
+    }
+
+    /// The first query parameter of a name, decoded.
+    pub fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut parameters = form_urlencoded::parse(self.query?.as_bytes());
+        parameters.find_map(|(key, value)| (key == name).then_some(value))
+    }
 }
 
 /// All routes, ordered for look-up.

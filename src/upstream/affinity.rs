@@ -4,14 +4,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 use super::balance::{Balancer, Policy};
 use super::cookies::Cookies;
 use super::open_packet::Overhearing;
 use super::sessions::Sessions;
 use super::{Endpoint, Registry, hash};
-use crate::fields;
 use crate::plan::{self, Facts, Key};
 
 /// What an upstream looks at in a request.
@@ -104,7 +103,7 @@ impl Affinity {
                 claim.tells = true;
             }
             Some(Sticky::Engineio(cookies, sessions)) => {
-                let session = parameter(facts, "sid");
+                let session = facts.parameter("sid");
                 // Who gave out the session knows it, whatever a cookie of an older one says.
                 let issuer = session.as_ref().and_then(|session| {
                     let id = sessions.find(upstream, session)?;
@@ -117,7 +116,7 @@ impl Affinity {
                 claim.opens = session.is_none()
                     && !facts.websocket
                     && *facts.method == Method::GET
-                    && parameter(facts, "EIO").is_some();
+                    && facts.parameter("EIO").is_some();
             }
         }
         claim
@@ -172,17 +171,7 @@ fn of_request(key: &Key, facts: &Facts<'_>, client: IpAddr) -> Option<u64> {
         },
         Key::Path => hash::of(facts.path.as_bytes()),
         Key::Header(name) => hash::of(facts.headers.get(name)?.as_bytes()),
-        Key::Cookie(name) => hash::of(first_cookie(facts.headers, name)?),
-        Key::Query(name) => hash::of(parameter(facts, name)?.as_bytes()),
+        Key::Cookie(name) => hash::of(facts.cookie(name)?),
+        Key::Query(name) => hash::of(facts.parameter(name)?.as_bytes()),
     })
-}
-
-fn first_cookie<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a [u8]> {
-    fields::cookies(headers, name).next()
-}
-
-/// The first query parameter of a name, decoded.
-fn parameter<'a>(facts: &Facts<'a>, name: &str) -> Option<std::borrow::Cow<'a, str>> {
-    let mut parameters = form_urlencoded::parse(facts.query?.as_bytes());
-    parameters.find_map(|(key, value)| (key == name).then_some(value))
 }

@@ -60,6 +60,7 @@ fn route(matcher: Matcher) -> Route {
         origins: crate::plan::OriginPolicy::default(),
         access: None,
         cors: None,
+        quotas: Vec::new(),
         max_body: None,
     }
 }

@@ -7,13 +7,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::gcra::Gcra;
+
 /// A bucket of upgrades.
 #[derive(Debug)]
 pub(super) struct UpgradeRate {
-    /// Between two upgrades, in nanoseconds.
-    each: u64,
-    /// What may come at once, in the same measure.
-    burst: u64,
+    pace: Gcra,
     /// When the bucket would be full again, in nanoseconds of the clock that callers use.
     full: AtomicU64,
 }
@@ -21,17 +20,17 @@ pub(super) struct UpgradeRate {
 impl UpgradeRate {
     /// `rate` upgrades a second, and `burst` of them at once.
     pub(super) fn new(rate: NonZeroU32, burst: u32) -> Self {
-        // At least one, since a place costs something at every rate.
         let each = (1_000_000_000 / u64::from(rate.get())).max(1);
-        Self { each, burst: each.saturating_mul(burst.into()), full: AtomicU64::new(0) }
+        let burst = each.saturating_mul(burst.into());
+        Self { pace: Gcra { each, burst }, full: AtomicU64::new(0) }
     }
 
     /// As full as `before`, place for place, at `now`.
     pub(super) fn following(self, before: &Self, now: Duration) -> Self {
         let now = nanos(now);
         let taken = before.full.load(Ordering::Relaxed).saturating_sub(now);
-        let taken = taken.div_ceil(before.each);
-        let full = now.saturating_add(taken.saturating_mul(self.each));
+        let taken = taken.div_ceil(before.pace.each);
+        let full = now.saturating_add(taken.saturating_mul(self.pace.each));
         Self { full: AtomicU64::new(full), ..self }
     }
 
@@ -42,17 +41,13 @@ impl UpgradeRate {
     /// How long that would be, when it is longer than `patience`; no place is taken then.
     pub(super) fn reserve(&self, now: Duration, patience: Duration) -> Result<Duration, Duration> {
         let (now, patience) = (nanos(now), nanos(patience));
-        let wait = |full: u64| {
-            let filled = full.max(now).saturating_add(self.each);
-            filled.saturating_sub(self.burst.max(self.each)).saturating_sub(now)
-        };
         // Nothing else is read or written by it.
         let taken = self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
-            (wait(full) <= patience).then(|| full.max(now).saturating_add(self.each))
+            (self.pace.wait(full, now) <= patience).then(|| self.pace.taken(full, now))
         });
         match taken {
-            Ok(full) => Ok(Duration::from_nanos(wait(full))),
-            Err(full) => Err(Duration::from_nanos(wait(full))),
+            Ok(full) => Ok(Duration::from_nanos(self.pace.wait(full, now))),
+            Err(full) => Err(Duration::from_nanos(self.pace.wait(full, now))),
         }
     }
 }
