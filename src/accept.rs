@@ -9,6 +9,7 @@ pub mod fuzzing;
 mod live_listener;
 mod orders;
 mod passed_sockets;
+mod preface;
 mod proxy_protocol;
 pub mod tls;
 mod worker_thread;

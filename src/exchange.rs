@@ -1,8 +1,9 @@
-//! Stage 2: bytes become one judged request. hyper parses; here a head is made to mean one thing,
+//! Stage 2: bytes become one judged request. hyper and h2 parse; here a head is made to mean one thing,
 //! a route is found, the request is forwarded or its upgrade is carried through to the 101.
 
 mod account;
 mod carried;
+mod client_body;
 mod client_task;
 mod connection;
 mod connection_auth;
@@ -17,6 +18,7 @@ pub mod fuzzing;
 mod guarded;
 mod handshake;
 mod head;
+mod http2;
 mod hygiene;
 mod ledger;
 mod outbound_fields;
@@ -39,6 +41,7 @@ use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
 pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::http2::serve as serve_http2;
 pub use self::part::Part;
 pub use self::preview::{Preview, Verdict, Visitor, preview};
 pub use self::worker::{Snapshot, Worker};

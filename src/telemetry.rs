@@ -6,6 +6,7 @@ pub mod access;
 mod counter;
 mod exposition;
 mod health;
+mod http2;
 pub mod logs;
 mod metrics;
 mod process;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use counter::{Bounds, Counter, Histogram, LATENCY, LIFETIME, SizeHistogram};
 pub use health::{CheckOutcome, Flag};
+pub use http2::Http2Fault;
 pub use metrics::{EndpointGauge, EndpointSource, Metrics};
 pub use reloads::{InUse, Reloads};
 pub use route::{RouteShard, UpgradeOutcome};

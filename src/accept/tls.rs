@@ -16,6 +16,9 @@ use tokio_rustls::rustls::{Error, InconsistentKeys, ServerConfig};
 use crate::config::Mistakes;
 use crate::plan::{CertificateFiles, Tls};
 
+/// HTTP/2 in the words of ALPN.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// Reads the certificates of a listener. Every mistake is added with its place; the acceptor is of
 /// use only when there was none.
 pub fn load(tls: &Tls, mistakes: &mut Mistakes) -> Option<TlsAcceptor> {
@@ -42,12 +45,17 @@ pub fn load(tls: &Tls, mistakes: &mut Mistakes) -> Option<TlsAcceptor> {
             return None;
         }
     };
-    // A client that is offered h2 without RFC 8441 loses its WebSockets.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn(tls.http2);
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
         config.ticketer = ticketer;
     }
     Some(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// HTTP/2 first: who can speak both shall.
+fn alpn(http2: bool) -> Vec<Vec<u8>> {
+    let offered = [(HTTP2, http2), (&b"http/1.1"[..], true)];
+    offered.iter().filter(|(_, offered)| *offered).map(|(name, _)| name.to_vec()).collect()
 }
 
 fn certified(

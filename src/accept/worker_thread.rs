@@ -21,7 +21,8 @@ use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
 use super::live_listener::{LiveListener, Place, Settings, TlsAcceptorHandle};
 use super::orders::{Order, Orders};
-use super::proxy_protocol;
+use super::{preface, proxy_protocol, tls};
+use crate::config::Http2;
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
@@ -358,7 +359,7 @@ impl WorkerThread {
                     };
                     match tls {
                         Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
-                        None => exchange::serve(stream, arrival, worker, admission).await,
+                        None => in_plain(stream, arrival, plan.http2, worker, admission).await,
                     }
                 })
             }
@@ -369,7 +370,12 @@ impl WorkerThread {
                     over_tls(tls.as_ref()?, plan, stream, arrival, worker, admission).await
                 })
             }
-            (None, None) => ClientTask::new(exchange::serve(stream, arrival, worker, admission)),
+            (None, None) if plan.http2 == Http2::PriorKnowledge => {
+                ClientTask::new(in_plain(stream, arrival, plan.http2, worker, admission))
+            }
+            (None, None) => {
+                ClientTask::new(exchange::serve(stream, Vec::new(), arrival, worker, admission))
+            }
         };
         tokio::task::spawn_local(task);
     }
@@ -424,7 +430,36 @@ async fn over_tls(
     };
     let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let server_name = name.filter(|_| tls.refuse_host_mismatch);
-    exchange::serve(stream, Arrival { server_name, ..arrival }, worker, admission).await
+    let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+    let arrival = Arrival { server_name, ..arrival };
+    if speaks_http2 {
+        // Boxed, or every connection would be as large.
+        return Box::pin(exchange::serve_http2(stream, Vec::new(), arrival, worker, admission))
+            .await;
+    }
+    exchange::serve(stream, Vec::new(), arrival, worker, admission).await
+}
+
+/// Serves a connection of a listener without TLS.
+async fn in_plain(
+    mut stream: TcpStream,
+    arrival: Arrival,
+    http2: Http2,
+    worker: Rc<Worker>,
+    admission: Box<Admission>,
+) -> Option<Carriage> {
+    if http2 != Http2::PriorKnowledge {
+        return exchange::serve(stream, Vec::new(), arrival, worker, admission).await;
+    }
+    match preface::sniff(&mut stream, arrival.header_timeout).await {
+        Ok((true, ahead)) => {
+            Box::pin(exchange::serve_http2(stream, ahead, arrival, worker, admission)).await
+        }
+        Ok((false, ahead)) => {
+            exchange::serve(stream, ahead, arrival, worker, admission).await
+        }
+        Err(_) => None,
+    }
 }
 
 /// One line a second however often something happens.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, Version};
 use tokio::net::TcpStream;
 
 use super::account::Account;
@@ -40,6 +40,7 @@ pub(super) struct Pending {
 struct Opening {
     host: String,
     path: String,
+    version: Version,
     subprotocol: Option<String>,
     handshake: Duration,
 }
@@ -77,6 +78,7 @@ impl Pending {
             Box::new(Opening {
                 host: line.host.clone(),
                 path: line.path.clone(),
+                version: line.version,
                 subprotocol: subprotocol.map(str::to_owned),
                 handshake: account.began.elapsed(),
             })
@@ -123,6 +125,7 @@ impl Opening {
             client: held.client,
             host: &self.host,
             path: &self.path,
+            version: self.version,
             route: &held.route.name,
             upstream: &held.lease.endpoint().upstream,
             endpoint: &held.lease.endpoint().label,

@@ -15,7 +15,7 @@ use crate::guard::origin::{Asked, Scheme};
 use crate::plan::{Networks, Plan};
 
 /// The sender of a connection's requests; made once a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender {
     /// The other end of the TCP connection.
     pub(super) peer: SocketAddr,
@@ -138,6 +138,9 @@ pub(super) fn pass_via(fields: &mut OutboundFields, received: Version, plan: &Pl
     let element = match received {
         Version::HTTP_10 => {
             HeaderValue::try_from([b"1.0 ", plan.pseudonym.as_bytes()].concat()).ok()
+        }
+        Version::HTTP_2 => {
+            HeaderValue::try_from([b"2.0 ", plan.pseudonym.as_bytes()].concat()).ok()
         }
         _ => Some(plan.via.clone()),
     };

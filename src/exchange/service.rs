@@ -6,16 +6,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::account::{Account, Line};
 use super::carried::Pending;
+use super::client_body::ClientBody;
+use super::connection::Arrival;
 use super::forward;
 use super::forwarded::{self, Sender};
 use super::front::Turn;
@@ -38,7 +41,7 @@ use crate::telemetry::UpgradeOutcome;
 use crate::upstream::http1::AnswerBody;
 use crate::upstream::{Asker, Claim, Lease};
 
-/// What the requests of one client connection share.
+/// What the requests of one client connection share; with HTTP/2 each stream has one of its own.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
@@ -47,7 +50,7 @@ pub(super) struct Conversation {
     /// Who may come on this listener; a reload may change it.
     pub(super) access: Arc<ArcSwapOption<Access>>,
     /// The TLS server name, when a Host that differs from it is refused.
-    pub(super) server_name: Option<String>,
+    pub(super) server_name: Option<Rc<str>>,
     /// A 101 was answered, and this is what begins behind it.
     pub(super) pending: RefCell<Option<Pending>>,
     /// An answer broke off: the connection must not end as if it were whole.
@@ -56,6 +59,8 @@ pub(super) struct Conversation {
     pub(super) timer: LazyTimer,
     /// Whether an exchange is under way.
     pub(super) turn: Rc<Turn>,
+    /// How long the client may take nothing of an answer; HTTP/2 only, whose streams are many.
+    pub(super) patience: Cell<Option<Duration>>,
     /// How often the client had been read when an upgrade of its was declined.
     pub(super) declined_at: Cell<Option<u64>>,
 }
@@ -73,7 +78,7 @@ impl Service<Request<Incoming>> for ExchangeService {
         let conversation = Rc::clone(&self.0);
         Box::pin(async move {
             let exchanging = conversation.turn.begin();
-            let mut response = conversation.exchange(request).await;
+            let mut response = conversation.exchange(request.map(ClientBody::Http1)).await;
             response.body_mut().hold(exchanging);
             Ok(response)
         })
@@ -112,6 +117,10 @@ pub(super) fn judge(
     let options = ConnectionOptions::read(&parts.headers)
         .map_err(|what| Refusal::new(Failure::BadRequest).because(what).closing())?;
     let upgrade = UpgradeRequest::parse(parts, &options)?;
+    if upgrade.is_some() {
+        // On HTTP/2 it came as CONNECT (RFC 8441 section 5).
+        parts.method = Method::GET;
+    }
     Ok(Judged { head, options, other_path, upgrade })
 }
 
@@ -148,12 +157,46 @@ impl Judged {
 /// A request whose head was judged.
 struct Checked {
     parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     judged: Judged,
 }
 
 impl Conversation {
-    async fn exchange(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    /// The first one of a connection.
+    pub(super) fn new(arrival: Arrival, worker: Rc<Worker>) -> Self {
+        Self {
+            sender: Sender::new(arrival.peer, arrival.tls, arrival.scheme_unknown),
+            access: arrival.access,
+            limits: arrival.limits,
+            server_name: arrival.server_name.map(Rc::from),
+            pending: RefCell::new(None),
+            truncated: Rc::default(),
+            timer: LazyTimer::default(),
+            turn: Rc::default(),
+            patience: Cell::new(None),
+            declined_at: Cell::new(None),
+            worker,
+        }
+    }
+
+    /// Another one with the same client.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            sender: self.sender.clone(),
+            limits: self.limits,
+            access: Arc::clone(&self.access),
+            server_name: self.server_name.clone(),
+            pending: RefCell::new(None),
+            truncated: Rc::default(),
+            timer: LazyTimer::default(),
+            turn: Rc::default(),
+            patience: Cell::new(None),
+            declined_at: Cell::new(None),
+        }
+    }
+
+    pub(super) async fn exchange(&self, request: Request<ClientBody>) -> Response<ResponseBody> {
         let generation = self.worker.generation();
         let (mut parts, body) = request.into_parts();
         let mut account = Account::open(&self.worker, || self.line(&parts, &generation));
@@ -307,6 +350,7 @@ impl Conversation {
                 .because("the upstream switched protocols without being asked")
                 .closing());
         }
+        self.patience.set(Some(way.route.timeouts.body));
         let cookie = way.upstream.cookie(&claim, forwarded.endpoint());
         let mut response = forwarded.into_response(&self.worker, way, &claim, &self.truncated);
         clean_answer(&mut response);
@@ -326,12 +370,18 @@ impl Conversation {
             counters.count_upgrade(UpgradeOutcome::Refused);
             return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
         }
+        let is_extended = checked.judged.upgrade.as_ref().is_some_and(UpgradeRequest::is_extended);
+        if is_extended && !way.route.websocket.bridge {
+            counters.count_upgrade(UpgradeOutcome::Refused);
+            return Err(Refusal::new(Failure::ProtocolUnknown)
+                .because("WebSockets of this route go over HTTP/1.1"));
+        }
         let claim = self.claim(generation, way, &checked);
         let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
-        UpgradeRequest::ask(&mut fields.said);
+        upgrade.ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
         let answer =
             handshake::open(&self.worker, &self.timer, way, &claim, &upgrade, &target, &fields)
@@ -349,6 +399,11 @@ impl Conversation {
             Ok(Answer::Declined { response, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Declined);
                 account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
+                if upgrade.is_extended() && response.status().is_success() {
+                    // To a client of HTTP/2 any 2xx would be a tunnel.
+                    return Err(Refusal::new(Failure::BadUpgrade)
+                        .because("the upstream answered an upgrade without switching protocols"));
+                }
                 Ok(self.not_upgraded(*response, way, &claim, lease))
             }
             Ok(Answer::Switched { .. }) if self.worker.is_draining() => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Access, ListenOn, Networks};
 
-use crate::config::{At, Config, HostMismatch, Mistakes};
+use crate::config::{At, Config, HostMismatch, Http2, Mistakes};
 
 /// One listening address.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Listener {
     pub name: String,
     /// What it listens on.
     pub on: ListenOn,
+    /// How HTTP/2 begins here, if it does.
+    pub http2: Http2,
     /// For a request head to arrive whole; also how long an idle keep-alive connection is held.
     pub header_timeout: Duration,
     /// What a client may send.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub headers: usize,
     /// Open connections; further ones are closed at once and counted.
     pub connections: Option<usize>,
+    /// Streams open at once on one connection of HTTP/2.
+    pub streams: u32,
 }
 
 /// TLS on a listener, as files that are yet to be read.
@@ -48,6 +52,8 @@ pub struct Tls {
     pub certificates: Vec<CertificateFiles>,
     /// For the TLS handshake to finish.
     pub handshake_timeout: Duration,
+    /// Whether HTTP/2 is offered (ALPN).
+    pub http2: bool,
     /// Whether a Host other than the TLS server name is refused with 421.
     pub refuse_host_mismatch: bool,
 }
@@ -72,7 +78,10 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = at.index(index);
-        let tls = listener.tls.as_ref().map(|tls| tls_files(tls, folder, &at.key("tls"), mistakes));
+        let http2 = http2(listener, &at.key("http2"), mistakes);
+        let offered = http2 == Http2::On;
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| tls_files(tls, offered, folder, &at.key("tls"), mistakes));
         let Some(written) = &listener.address else {
             mistakes.add(&at, "this listener needs an `address`, such as 0.0.0.0:8080");
             continue;
@@ -92,6 +101,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
         listeners.push(Listener {
             name: listener.name.clone().unwrap_or_else(|| on.to_string()),
             on,
+            http2,
             header_timeout: listener.header_timeout.map_or(Duration::from_secs(30), |t| t.0),
             limits: limits(&listener.limits, &at.key("limits"), mistakes),
             tls,
@@ -105,6 +115,22 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
         });
     }
     listeners
+}
+
+fn http2(listener: &crate::config::Listener, at: &At, mistakes: &mut Mistakes) -> Http2 {
+    let tls = listener.tls.is_some();
+    match listener.http2 {
+        Some(Http2::PriorKnowledge) if tls => mistakes.add(
+            at,
+            "`prior_knowledge` is for listeners without `tls`: with it, `true` offers HTTP/2 by ALPN",
+        ),
+        Some(Http2::On) if !tls => mistakes.add(
+            at,
+            "without `tls` there is no ALPN to offer HTTP/2 by: write `prior_knowledge` for h2c",
+        ),
+        _ => {}
+    }
+    listener.http2.unwrap_or(if tls { Http2::On } else { Http2::Off })
 }
 
 fn introduced_by(
@@ -138,14 +164,25 @@ fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> L
             "a limit of 0 connections serves nobody: give 1 or more, or leave it out",
         );
     }
+    let streams = limits.streams.map_or(200, |count| count.0);
+    if !(1..=10_000).contains(&streams) {
+        mistakes.add(&at.key("streams"), "a `streams` limit is 1 to 10000");
+    }
     Limits {
+        streams,
         uri: usize::try_from(uri).unwrap_or(usize::MAX),
         headers: usize::try_from(headers).unwrap_or(usize::MAX),
         connections: limits.connections.map(|count| count.0 as usize),
     }
 }
 
-fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mistakes) -> Tls {
+fn tls_files(
+    tls: &crate::config::Tls,
+    http2: bool,
+    folder: &Path,
+    at: &At,
+    mistakes: &mut Mistakes,
+) -> Tls {
     let mut certificates = Vec::new();
     if tls.certificates.is_empty() {
         mistakes.add(at, "tls needs `certificates: [ { cert: chain.pem, key: key.pem } ]`");
@@ -169,6 +206,7 @@ fn tls_files(tls: &crate::config::Tls, folder: &Path, at: &At, mistakes: &mut Mi
         }
     }
     Tls {
+        http2,
         certificates,
         handshake_timeout: tls.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
         refuse_host_mismatch: tls.host_mismatch != Some(HostMismatch::Allow),
@@ -195,6 +233,7 @@ mod tests {
         assert_eq!(one.header_timeout, Duration::from_secs(30));
         assert_eq!((one.limits.uri, one.limits.headers), (16 << 10, 64 << 10));
         assert_eq!(one.limits.connections, None);
+        assert_eq!((one.limits.streams, one.http2), (200, Http2::Off));
         assert!(one.tls.is_none());
     }
 
@@ -210,15 +249,17 @@ mod tests {
         assert_eq!(tls.certificates[0].key, Path::new("/keys/a.key"));
         assert_eq!(tls.handshake_timeout, Duration::from_secs(10));
         assert!(tls.refuse_host_mismatch);
+        assert_eq!(listeners[0].http2, Http2::On);
     }
 
     #[test]
     fn every_mistake_of_a_listener_is_told_at_once() {
         let (_, mistakes) = planned(
             "listeners:\n  - address: 127.0.0.1\n  - name: lost\n  - address: 127.0.0.1:80\n  \
-             - address: localhost:80\n    limits: { uri: 61KiB, headers: 1KiB, connections: 0 }\n    \
+             - address: localhost:80\n    limits: { uri: 61KiB, headers: 1KiB, connections: 0, streams: 0 }\n    \
              tls: { certificates: [ { cert: a.pem }, { key: a.key } ] }\n  \
-             - address: 127.0.0.1:81\n    tls: {}\n",
+             - address: 127.0.0.1:81\n    tls: {}\n    http2: prior_knowledge\n  \
+             - address: 127.0.0.1:82\n    http2: true\n",
         );
         let told: Vec<&str> = mistakes.lines().collect();
         let expected = [
@@ -228,9 +269,12 @@ mod tests {
             "file:6:20: a `uri` limit is 1B to 60KiB",
             "file:6:36: a `headers` limit is 8KiB to 1MiB",
             "file:6:55: a limit of 0 connections serves nobody",
+            "file:6:69: a `streams` limit is 1 to 10000",
             "file:7:28: this certificate needs `key`",
             "file:7:45: this certificate needs `cert`",
             "file:9:10: tls needs `certificates",
+            "file:10:12: `prior_knowledge` is for listeners without `tls`",
+            "file:12:12: without `tls` there is no ALPN",
         ];
         assert_eq!(told.len(), expected.len(), "{mistakes}");
         for (told, expected) in told.iter().zip(expected) {
