@@ -455,9 +455,7 @@ async fn in_plain(
         Ok((true, ahead)) => {
             Box::pin(exchange::serve_http2(stream, ahead, arrival, worker, admission)).await
         }
-        Ok((false, ahead)) => {
-            exchange::serve(stream, ahead, arrival, worker, admission).await
-        }
+        Ok((false, ahead)) => exchange::serve(stream, ahead, arrival, worker, admission).await,
         Err(_) => None,
     }
 }

@@ -119,7 +119,9 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
     if hosts.next().is_some() {
         return Err(bad("more than one Host"));
     }
-    if host.is_none() && parts.version != Version::HTTP_10 {
+    // On HTTP/2 it is `:authority` that says it.
+    let said = parts.version == Version::HTTP_2 && parts.uri.authority().is_some();
+    if host.is_none() && !said && parts.version != Version::HTTP_10 {
         return Err(bad("no Host"));
     }
     let host = host.map(|host| host.to_str().ok().filter(|host| is_authority(host)));

@@ -49,8 +49,9 @@ const UNREAD: usize = 4 << 20;
 /// What h2 holds of a stream's answer beyond what the socket takes.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Streams that were reset before anybody saw them; what a sip can hold of ordinary ones is less.
-const RESET_UNSEEN: usize = 64;
+/// Streams that were reset before anybody saw them. A sip has room for no more, and `floods.rs` counts them
+/// over a connection's life.
+const RESET_UNSEEN: usize = 1024;
 
 /// A client that says nothing for so long while streams are open is asked whether it is there.
 const QUIET: Duration = Duration::from_secs(30);
@@ -188,7 +189,8 @@ impl<S: ClientStream> Driver<S> {
                     tokio::task::spawn_local(ClientTask::new(life));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.blame(fault_of(&error), &error);
+                    // h2 may have had enough of the same in the same moment.
+                    self.blame(self.way.fault().or(fault_of(&error)), &error);
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),

@@ -269,7 +269,7 @@ mod tests {
             "file:6:20: a `uri` limit is 1B to 60KiB",
             "file:6:36: a `headers` limit is 8KiB to 1MiB",
             "file:6:55: a limit of 0 connections serves nobody",
-            "file:6:69: a `streams` limit is 1 to 10000",
+            "file:6:67: a `streams` limit is 1 to 10000",
             "file:7:28: this certificate needs `key`",
             "file:7:45: this certificate needs `cert`",
             "file:9:10: tls needs `certificates",

@@ -11,8 +11,8 @@ use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
 use super::{
-    CheckOutcome, Counter, Histogram, Http2Fault, Reloads, RouteShard, Sharded, SizeHistogram, UpgradeOutcome,
-    UpstreamShard, WorkerShard,
+    CheckOutcome, Counter, Histogram, Http2Fault, Reloads, RouteShard, Sharded, SizeHistogram,
+    UpgradeOutcome, UpstreamShard, WorkerShard,
 };
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};

@@ -281,6 +281,7 @@ mod tests {
                 client: CLIENT,
                 host: "chat.example.com",
                 path: "/ws",
+                version: http::Version::HTTP_2,
                 route: "chat",
                 upstream: "pool",
                 endpoint: "10.0.0.1:80",

@@ -195,9 +195,13 @@ mod tests {
 
     #[test]
     fn what_carries_something_or_answers_has_none() {
-        for (kind, flags, length) in
-            [(DATA, 0, 1), (DATA, END_STREAM, 0), (HEADERS, 4, 9), (SETTINGS, ACK, 0), (PING, ACK, 8)]
-        {
+        for (kind, flags, length) in [
+            (DATA, 0, 1),
+            (DATA, END_STREAM, 0),
+            (HEADERS, 4, 9),
+            (SETTINGS, ACK, 0),
+            (PING, ACK, 8),
+        ] {
             assert_eq!(passing(&frame(kind, flags, length)), (10_000, None), "{kind}");
         }
     }
