@@ -3,6 +3,7 @@
 
 mod account;
 mod carried;
+mod client_answer;
 mod client_body;
 mod client_task;
 mod connection;

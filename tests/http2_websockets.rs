@@ -84,31 +84,29 @@ fn code_of(frame: &[u8]) -> u16 {
     u16::from_be_bytes([frame[at] ^ masks[0], frame[at + 1] ^ masks[1]])
 }
 
-// E-1, E-2, E-3.
+// E-1, E-2, E-3, E-5.
 #[test]
-fn an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own_and_a_101_a_200() {
+fn an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own() {
     let upstream = Upstream::new();
     let bowline = serving(&upstream, METERED);
     let mut client = Http2::connect(bowline.address);
     assert!(client.send.is_extended_connect_protocol_enabled());
-    let (mut keys, mut sockets) = (Vec::new(), Vec::new());
+    let mut keys = Vec::new();
     for _ in 0..2 {
         let mut asked = websocket("/ws?room=1");
-        let fields = asked.headers_mut();
         for (name, value) in [
             ("origin", "http://test.example"),
             ("sec-websocket-protocol", "chat, other"),
             ("sec-websocket-extensions", "permessage-deflate"),
-            // Says nothing here (E-5).
+            // Says nothing here.
             ("sec-websocket-key", KEY),
             ("cookie", "a=1"),
             ("cookie", "b=2"),
         ] {
-            fields.append(name, value.parse().unwrap());
+            asked.headers_mut().append(name, value.parse().unwrap());
         }
-        let (response, send) = client.connect_websocket(asked);
-        let mut server = upstream.accept();
-        let head = server.head();
+        let (_response, _send) = client.connect_websocket(asked);
+        let head = upstream.accept().head();
         assert!(head.starts_with("GET /ws?room=1 HTTP/1.1\r\n"), "{head}");
         for (name, value) in [
             ("host", "test.example"),
@@ -124,36 +122,52 @@ fn an_extended_connect_becomes_an_upgrade_with_a_key_of_its_own_and_a_101_a_200(
             assert_eq!(headers(&head, name), [value], "{name}");
         }
         assert!(!head.contains(":protocol") && header(&head, "content-length").is_none(), "{head}");
-        let key = header(&head, "sec-websocket-key").unwrap().to_owned();
-        assert_ne!(key, KEY);
-        keys.push(key);
-        server.send(
-            switching(&head)
-                + "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
-                   Set-Cookie: c=3\r\nX-Own: kept\r\n\r\n",
-        );
-        let mut socket = client.socket(response, send);
-        let fields = socket.head.headers().clone();
-        for (name, value) in [
-            ("sec-websocket-protocol", Some("chat")),
-            ("sec-websocket-extensions", Some("permessage-deflate")),
-            ("set-cookie", Some("c=3")),
-            ("x-own", Some("kept")),
-            ("sec-websocket-accept", None),
-            ("connection", None),
-            ("upgrade", None),
-        ] {
-            assert_eq!(fields.get(name).map(|value| value.to_str().unwrap()), value, "{name}");
-        }
-        socket.send(&masked(1, b"up"));
-        assert_eq!(server.exactly(8), masked(1, b"up"));
-        server.send(bare(1, b"down"));
-        assert_eq!(socket.exactly(6), bare(1, b"down"));
-        sockets.push((socket, server));
+        keys.push(header(&head, "sec-websocket-key").unwrap().to_owned());
     }
-    assert_ne!(keys[0], keys[1]);
-    assert_eq!(bowline.metric("bowline_http2_tunnels_total"), 2.0);
-    assert_eq!(bowline.metric("bowline_tunnels{route=\"r\"}"), 2.0);
+    assert!(keys[0] != keys[1] && !keys.contains(&KEY.to_owned()), "{keys:?}");
+}
+
+#[test]
+fn a_101_becomes_a_200_and_both_ends_talk() {
+    let upstream = Upstream::new();
+    let bowline = serving(&upstream, METERED);
+    let mut client = Http2::connect(bowline.address);
+    let mut asked = websocket("/ws");
+    for (name, value) in [
+        ("sec-websocket-protocol", "chat, other"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+    ] {
+        asked.headers_mut().append(name, value.parse().unwrap());
+    }
+    let (response, send) = client.connect_websocket(asked);
+    let mut server = upstream.accept();
+    let head = server.head();
+    // What stands right behind the 101 belongs to the tunnel.
+    server.send(
+        switching(&head)
+            + "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
+               Set-Cookie: c=3\r\nX-Own: kept\r\n\r\n\x01\x01h",
+    );
+    let mut socket = client.socket(response, send);
+    for (name, value) in [
+        ("sec-websocket-protocol", Some("chat")),
+        ("sec-websocket-extensions", Some("permessage-deflate")),
+        ("set-cookie", Some("c=3")),
+        ("x-own", Some("kept")),
+        ("sec-websocket-accept", None),
+        ("connection", None),
+        ("upgrade", None),
+    ] {
+        let got = socket.head.headers().get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(got, value, "{name}");
+    }
+    assert_eq!(socket.exactly(3), b"\x01\x01h");
+    server.send(bare(0, b"i"));
+    assert_eq!(socket.exactly(3), bare(0, b"i"));
+    socket.send(&masked(1, b"up"));
+    assert_eq!(server.exactly(8), masked(1, b"up"));
+    assert_eq!(bowline.metric("bowline_http2_tunnels_total"), 1.0);
+    assert_eq!(bowline.metric("bowline_tunnels{route=\"r\"}"), 1.0);
 }
 
 // E-2.
@@ -522,6 +536,59 @@ fn a_drain_closes_the_tunnels_first_and_says_goaway_behind_them() {
     socket.finish();
     client.end().unwrap();
     bowline.join();
+}
+
+#[test]
+fn over_tls_it_is_agreed_on_and_the_upstream_hears_of_https() {
+    use std::sync::Arc;
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("http2_tls");
+    std::fs::create_dir_all(&folder).unwrap();
+    let issued = rcgen::generate_simple_self_signed(["test.example".to_owned()]).unwrap();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let upstream = Upstream::new();
+    let tls = format!(
+        "address: 127.0.0.1:0, tls: {{ certificates: [ {{ cert: {}, key: {} }} ] }}",
+        cert.display(),
+        key.display()
+    );
+    let yaml = config(&[upstream.address], METERED).replacen("address: 127.0.0.1:0", &tls, 1);
+    let bowline = Bowline::with(&yaml);
+    let mut roots = RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = bowline.address;
+    let mut client = Http2::over(h2::client::Builder::new(), async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("test.example").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    });
+    let mut asked = websocket("/ws");
+    *asked.uri_mut() = "https://test.example/ws".parse().unwrap();
+    asked.headers_mut().insert("origin", "https://test.example".parse().unwrap());
+    let (response, send) = client.connect_websocket(asked);
+    let mut server = upstream.accept();
+    let head = server.head();
+    assert_eq!(headers(&head, "x-forwarded-proto"), ["https"]);
+    server.send(switching(&head) + "\r\n");
+    let mut socket = client.socket(response, send);
+    socket.send(&masked(1, &[b'x'; 100]));
+    assert_eq!(server.exactly(106).len(), 106);
+    // Another host than the one that the connection was opened for (RFC 9110 section 15.5.20).
+    let mut other = request("GET", "/");
+    *other.uri_mut() = "https://other.example/".parse().unwrap();
+    assert_eq!(client.ask(other).status, 421);
+    server.send(bare(1, b"still here"));
+    assert_eq!(socket.exactly(12), bare(1, b"still here"));
 }
 
 #[test]

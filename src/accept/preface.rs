@@ -2,19 +2,45 @@
 //! with is the preface, so one port can have both; they differ at the third byte at the latest.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::admission::Admission;
+use crate::config::Http2;
+use crate::exchange::{self, Arrival, Carriage, Worker};
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection of a listener without TLS, in the version that its client speaks.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    arrival: Arrival,
+    http2: Http2,
+    worker: Rc<Worker>,
+    admission: Box<Admission>,
+) -> Option<Carriage> {
+    if http2 != Http2::PriorKnowledge {
+        return exchange::serve(stream, Vec::new(), arrival, worker, admission).await;
+    }
+    match sniff(&mut stream, arrival.header_timeout).await {
+        Ok((true, ahead)) => {
+            Box::pin(exchange::serve_http2(stream, ahead, arrival, worker, admission)).await
+        }
+        Ok((false, ahead)) => exchange::serve(stream, ahead, arrival, worker, admission).await,
+        Err(_) => None,
+    }
+}
 
 /// Reads until it is clear, for so long at most; what is not clear by then is not HTTP/2. Returns what was
 /// read too, which is not more than the preface.
 ///
 /// # Errors
 /// Those of the stream.
-pub(super) async fn sniff<S: AsyncRead + Unpin>(
+async fn sniff<S: AsyncRead + Unpin>(
     stream: &mut S,
     within: Duration,
 ) -> io::Result<(bool, Vec<u8>)> {

@@ -359,7 +359,9 @@ impl WorkerThread {
                     };
                     match tls {
                         Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
-                        None => in_plain(stream, arrival, plan.http2, worker, admission).await,
+                        None => {
+                            preface::serve(stream, arrival, plan.http2, worker, admission).await
+                        }
                     }
                 })
             }
@@ -371,7 +373,7 @@ impl WorkerThread {
                 })
             }
             (None, None) if plan.http2 == Http2::PriorKnowledge => {
-                ClientTask::new(in_plain(stream, arrival, plan.http2, worker, admission))
+                ClientTask::new(preface::serve(stream, arrival, plan.http2, worker, admission))
             }
             (None, None) => {
                 ClientTask::new(exchange::serve(stream, Vec::new(), arrival, worker, admission))
@@ -438,26 +440,6 @@ async fn over_tls(
             .await;
     }
     exchange::serve(stream, Vec::new(), arrival, worker, admission).await
-}
-
-/// Serves a connection of a listener without TLS.
-async fn in_plain(
-    mut stream: TcpStream,
-    arrival: Arrival,
-    http2: Http2,
-    worker: Rc<Worker>,
-    admission: Box<Admission>,
-) -> Option<Carriage> {
-    if http2 != Http2::PriorKnowledge {
-        return exchange::serve(stream, Vec::new(), arrival, worker, admission).await;
-    }
-    match preface::sniff(&mut stream, arrival.header_timeout).await {
-        Ok((true, ahead)) => {
-            Box::pin(exchange::serve_http2(stream, ahead, arrival, worker, admission)).await
-        }
-        Ok((false, ahead)) => exchange::serve(stream, ahead, arrival, worker, admission).await,
-        Err(_) => None,
-    }
 }
 
 /// One line a second however often something happens.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
+use http::header::UPGRADE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use hyper::service::Service;
 
 use super::account::{Account, Line};
 use super::carried::Pending;
+use super::client_answer::{carried, clean_answer, refuse, set_cookie, switched};
 use super::client_body::ClientBody;
 use super::connection::Arrival;
 use super::forward;
@@ -366,16 +367,7 @@ impl Conversation {
         account: &mut Box<Account>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let counters = way.live.counters.at(self.worker.id);
-        if self.worker.is_draining() {
-            counters.count_upgrade(UpgradeOutcome::Refused);
-            return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
-        }
-        let is_extended = checked.judged.upgrade.as_ref().is_some_and(UpgradeRequest::is_extended);
-        if is_extended && !way.route.websocket.bridge {
-            counters.count_upgrade(UpgradeOutcome::Refused);
-            return Err(Refusal::new(Failure::ProtocolUnknown)
-                .because("WebSockets of this route go over HTTP/1.1"));
-        }
+        self.may_upgrade(way, &checked.judged)?;
         let claim = self.claim(generation, way, &checked);
         let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
@@ -431,6 +423,21 @@ impl Conversation {
         }
     }
 
+    /// Whether an upgrade is asked for at all.
+    fn may_upgrade(&self, way: Way<'_>, judged: &Judged) -> Result<(), Refusal> {
+        let extended = judged.upgrade.as_ref().is_some_and(UpgradeRequest::is_extended);
+        let refusal = if self.worker.is_draining() {
+            Refusal::new(Failure::Draining).because("shutting down").closing()
+        } else if extended && !way.route.websocket.bridge {
+            Refusal::new(Failure::ProtocolUnknown)
+                .because("WebSockets of this route go over HTTP/1.1")
+        } else {
+            return Ok(());
+        };
+        way.live.counters.at(self.worker.id).count_upgrade(UpgradeOutcome::Refused);
+        Err(refusal)
+    }
+
     /// An upstream's plain answer to an upgrade, on a connection that is not used again.
     fn not_upgraded(
         &self,
@@ -466,75 +473,4 @@ impl Conversation {
             endpoint: None,
         }
     }
-}
-
-/// The client's 101, made of the upstream's.
-fn switched(
-    upgrade: &UpgradeRequest,
-    head: http::response::Parts,
-    way: Way<'_>,
-) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::own(bytes::Bytes::new()));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    *headers = head.headers;
-    hygiene::strip_answer(headers);
-    upgrade.answer(headers);
-    if upgrade.offers_protocols() && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-        tracing::info!(
-            route = &*way.live.name,
-            "the upstream selected none of the subprotocols offered: browsers fail such a socket"
-        );
-    }
-    response
-}
-
-/// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream
-/// spoke; Via on answers is optional (RFC 9110 section 7.6.3) and left out.
-fn clean_answer(response: &mut Response<ResponseBody>) {
-    // Of one hop, yet a 426 must have it (RFC 9110 section 15.5.22).
-    let required = (response.status() == StatusCode::UPGRADE_REQUIRED)
-        .then(|| response.headers().get(UPGRADE).cloned())
-        .flatten();
-    let nominated = hygiene::strip_answer(response.headers_mut());
-    response.body_mut().strike(nominated);
-    if let Some(required) = required {
-        response.headers_mut().insert(UPGRADE, required);
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    *response.version_mut() = http::Version::HTTP_11;
-}
-
-/// Tells a client where it belongs. Caches must not tell others the same.
-fn set_cookie(response: &mut Response<ResponseBody>, cookie: Option<HeaderValue>) {
-    let Some(cookie) = cookie else { return };
-    let is_answer = response.status() != StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.append(SET_COOKIE, cookie);
-    if is_answer {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-}
-
-/// An answer that takes its account with it.
-fn carried(
-    mut response: Response<ResponseBody>,
-    mut account: Box<Account>,
-) -> Response<ResponseBody> {
-    account.answered(response.status(), None);
-    response.body_mut().carry(account);
-    response
-}
-
-fn refuse(
-    refusal: &Refusal,
-    accept: Option<HeaderValue>,
-    generation: &Snapshot,
-    mut account: Box<Account>,
-) -> Response<ResponseBody> {
-    let mut response =
-        refusal.answer(accept.as_ref(), &generation.plan.pseudonym).map(ResponseBody::own);
-    account.answered(response.status(), Some(refusal.failure));
-    response.body_mut().carry(account);
-    response
 }
