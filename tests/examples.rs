@@ -68,6 +68,7 @@ fn requests_go_where_the_comments_say() {
         ("health", "http://a.example/ws", "", "upstream  chat ("),
         ("health", "http://a.example/", "", "upstream  web ("),
         ("tls", "wss://localhost:8443/", "", "0.0.0.0:8443 with TLS"),
+        ("http2", "ws://a.example/legacy", "", "upstream  app ("),
         ("hosts", "ws://chat.example.com:8080/", "", "upstream  chat ("),
         ("hosts", "http://chat.example.com/admin", "", "upstream  site ("),
         ("hosts", "http://example.com/", "", "upstream  site ("),

@@ -69,10 +69,13 @@ pub async fn serve<S: ClientStream>(
     admission: Box<dyn Any>,
 ) -> Option<Carriage> {
     let (limits, header_timeout) = (arrival.limits, arrival.header_timeout);
+    let peer = arrival.peer.ip();
     let way = Doorway::new(Floods::new(limits.streams, limits.headers, Instant::now()));
     let door = Door::new(stream, ahead, Rc::clone(&way));
     let streams = Streams::new(Rc::clone(&worker), admission);
     let conversation = Conversation::new(arrival, Rc::clone(&worker));
+    // Until the client has had its time to read the last words.
+    let _admission = Rc::clone(&streams);
     let handshake = builder(&conversation).handshake(door);
     let ended = match timeout(header_timeout, handshake).await {
         Ok(Ok(mut connection)) => {
@@ -91,7 +94,10 @@ pub async fn serve<S: ClientStream>(
             };
             driver.drive().await
         }
-        Ok(Err(error)) => fault_of(&error),
+        Ok(Err(error)) => {
+            tracing::debug!(client = %peer, %error, "HTTP/2 did not begin");
+            fault_of(&error)
+        }
         Err(_) => None,
     };
     if let Some(fault) = ended {
@@ -115,6 +121,8 @@ fn builder(conversation: &Conversation) -> Builder {
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(headers)
         .max_send_buffer_size(SEND_BUFFER)
+        // What a client still sends on streams that were answered early is no fault of its.
+        .max_concurrent_reset_streams(limits.streams as usize)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .data_frame_budget(UNREAD);
     let plan = &conversation.worker.generation().plan;
@@ -324,3 +332,6 @@ fn later(from: Instant, time: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
     from.checked_add(time).unwrap_or_else(|| from + NEVER)
 }
+
+#[cfg(test)]
+mod tests;
