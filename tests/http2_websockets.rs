@@ -376,6 +376,23 @@ fn a_proper_close_ends_with_an_end_of_stream_whoever_begins_it() {
     assert!(client.lives());
 }
 
+// What Chromium does: its Close and its END_STREAM come together, and it waits for the server's for two seconds.
+#[test]
+fn a_close_with_the_end_of_the_stream_right_behind_it_is_answered_at_once() {
+    let upstream = Upstream::new();
+    let bowline = serving(&upstream, METERED);
+    let mut client = Http2::connect(bowline.address);
+    let (mut socket, mut server) = open(&mut client, &upstream);
+    let code = 1000_u16.to_be_bytes();
+    socket.push_last(&masked(8, &code));
+    assert_eq!(code_of(&server.exactly(8)), 1000);
+    server.send(bare(8, &code));
+    assert_eq!(code_of(&socket.rest()), 1000);
+    // The upstream's own end is not waited for.
+    bowline.wait_metric("bowline_tunnel_close_codes_total{route=\"r\",code=\"1000\"}", 1.0);
+    bowline.wait_metric("bowline_http2_streams", 0.0);
+}
+
 #[test]
 fn an_upstream_that_vanishes_is_told_by_a_close_and_an_end_of_stream() {
     let upstream = Upstream::new();

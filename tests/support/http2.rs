@@ -200,10 +200,9 @@ impl Socket {
         self.send.send_data(Bytes::copy_from_slice(bytes), false).unwrap();
     }
 
-    /// How much the windows take now.
-    pub fn room(&mut self) -> usize {
-        self.send.reserve_capacity(1 << 20);
-        self.send.capacity()
+    /// The same with END_STREAM.
+    pub fn push_last(&mut self, bytes: &[u8]) {
+        self.send.send_data(Bytes::copy_from_slice(bytes), true).unwrap();
     }
 
     /// Says END_STREAM.
