@@ -470,6 +470,10 @@ impl Stream for TlsStream<TcpStream> {
     fn give_up_after(&self, time: Duration) {
         self.get_ref().0.give_up_after(time);
     }
+
+    fn reset(&mut self) {
+        self.get_mut().0.reset();
+    }
 }
 
 impl ClientStream for TlsStream<TcpStream> {

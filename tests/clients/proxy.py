@@ -16,6 +16,8 @@ CONFIG = """\
 listeners:
   - address: 127.0.0.1:{port}
     http2: prior_knowledge
+  - address: 127.0.0.1:{secure}
+    tls: {{ certificates: [ {{ cert: cert.pem, key: key.pem }} ] }}
 routes:
   - match: {{ path: /echo }}
     upstream: echo
@@ -73,12 +75,13 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 class Bowline:
     """A running Bowline: `port` for clients, `admin` for /metrics, `log` where it writes.
 
-    `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them.
+    `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them. `secure` is for
+    clients with TLS.
     """
 
-    def __init__(self, process, port, admin, log, page, api):
+    def __init__(self, process, port, admin, log, page, api, secure):
         self.process, self.port, self.admin, self.log = process, port, admin, log
-        self.page, self.api = page, api
+        self.page, self.api, self.secure = page, api, secure
 
     def stop(self):
         """Ask it to end as an operator would; the exit status, or None when it had to be killed."""
@@ -126,10 +129,21 @@ def python_upstream():
 @contextlib.contextmanager
 def bowline(binary, folder, node, python, more=""):
     """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
-    port, admin, page, api = free_ports(4)
-    text = CONFIG.format(port=port, admin=admin, node=node, python=python, page=page, api=api, more=more)
-    with running(binary, folder, text, port, admin, page, api) as started:
+    port, admin, page, api, secure = free_ports(5)
+    ports = dict(port=port, admin=admin, page=page, api=api, secure=secure)
+    text = CONFIG.format(node=node, python=python, more=more, **ports)
+    certificate(folder)
+    with running(binary, folder, text, **ports) as started:
         yield started
+
+
+def certificate(folder):
+    """A certificate of nobody's for localhost, with its key."""
+    folder.mkdir(exist_ok=True)
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", "req", *options, *names, *files], check=True, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
@@ -142,7 +156,7 @@ def bowline_for_socketio(binary, folder, nodes):
 
 
 @contextlib.contextmanager
-def running(binary, folder, text, port, admin, page=None, api=None):
+def running(binary, folder, text, port, admin, page=None, api=None, secure=None):
     """Starts `binary` with the configuration `text`, which says `port` and `admin`."""
     folder.mkdir(exist_ok=True)
     config = folder / "config.yaml"
@@ -152,7 +166,7 @@ def running(binary, folder, text, port, admin, page=None, api=None):
         process = subprocess.Popen([binary, "run", "--config", str(config)], stdout=out, stderr=out)
         try:
             wait_ready(process, admin, log)
-            yield Bowline(process, port, admin, log, page, api)
+            yield Bowline(process, port, admin, log, page, api, secure)
         finally:
             ended(process)
 

@@ -1,4 +1,5 @@
-"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, http2, browser, socketio and origins.
+"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, http2, browser, browser_http2,
+socketio and origins.
 
 Each client prints `ok NAME` or `FAILED NAME: why` per check; the last line here is `N passed, N failed`.
 """
@@ -19,6 +20,7 @@ CLIENTS = {
     "node": ["node", "node_client.mjs"],
     "http2": ["node", "http2_client.mjs"],
     "browser": ["node", "browser_client.mjs"],
+    "browser_http2": ["node", "browser_http2_client.mjs"],
     "socketio": ["node", "socketio_client.mjs"],
     "origins": ["node", "origins_client.mjs"],
 }
@@ -94,6 +96,7 @@ def main(binary, chosen):
         with proxy.node_upstream() as node, proxy.python_upstream() as python:
             with proxy.bowline(binary, folder, node, python) as bowline:
                 ports = {"BOWLINE": bowline.port, "ADMIN": bowline.admin, "PAGE": bowline.page, "API": bowline.api}
+                ports["SECURE"] = bowline.secure
                 environment = dict(os.environ, SCREENSHOTS=str(keep.resolve()))
                 environment.update({f"{name}_PORT": str(port) for name, port in ports.items()})
                 for name in chosen:
