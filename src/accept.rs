@@ -6,6 +6,7 @@ mod bind;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handshakes;
 mod live_listener;
 mod orders;
 mod passed_sockets;
@@ -15,7 +16,7 @@ pub mod tls;
 mod worker_thread;
 
 pub use self::bind::{BindError, Bound};
-pub use self::live_listener::{LiveListener, Settings, TlsAcceptorHandle};
+pub use self::live_listener::{LiveListener, Settings};
 pub use self::orders::{Order, Orders};
 pub use self::passed_sockets::PassedSockets;
 pub use self::worker_thread::{Fleet, RollCall, WorkerListener};

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Errors are one clear line on stderr; exit codes are
 //! those of sysexits (64 usage or configuration, 69 cannot start).
 
+mod cert;
 mod check;
 mod completions;
 mod diff;
@@ -10,7 +11,6 @@ mod reload;
 mod run;
 mod schema;
 mod service_manager;
-mod watch;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ enum Command {
         #[arg(default_value = "config.yaml")]
         file: PathBuf,
     },
+    /// Make certificates to try TLS with: an authority, and what it issues
+    Cert(CertArgs),
     /// Tell what NEW would change where OLD is in force; exit 0 when nothing, else 1
     Diff {
         /// The configuration in force
@@ -91,6 +93,19 @@ struct ReloadArgs {
     /// Only tell what would change
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+struct CertArgs {
+    /// The hosts and addresses that the certificate is for
+    #[arg(value_name = "NAME", default_values = crate::accept::tls::issue::LOCAL_NAMES)]
+    names: Vec<String>,
+    /// The folder that the files go to; made if need be
+    #[arg(short, long, value_name = "DIR", default_value = "certs")]
+    out: PathBuf,
+    /// Make one for a client of this name too, as client.pem and client.key
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -146,6 +161,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
+        Command::Cert(args) => cert::cert(&args),
         Command::Check { file } => check::check(&file),
         Command::Diff { old, new } => diff::diff(&old, &new),
         Command::Reload(args) => reload::reload(&args),

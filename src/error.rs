@@ -41,7 +41,7 @@ pub enum Failure {
     AddressRefused,
     /// Client: a preflight of a page whose origin may not ask here (`cors`).
     CorsRefused,
-    /// Upstream: every endpoint refused the connection.
+    /// Upstream: every endpoint refused the connection, or nothing is where its path says.
     ConnectRefused,
     /// Upstream: no connection within `timeouts.connect`.
     ConnectTimeout,
@@ -63,6 +63,8 @@ pub enum Failure {
     NoEndpoint,
     /// Bowline: more upgrades at once than `upgrades.rate` of the upstream lets through in time.
     UpgradeRate,
+    /// Bowline: `upgrades.in_progress` upgrades were under way for longer than one may wait.
+    UpgradesInProgress,
     /// Bowline: the upstream carries what `max_connections` allows, and its queue is full or took too long.
     UpstreamFull,
     /// Bowline: so much of what the upstream was asked failed that `breaker` spares it.
@@ -84,7 +86,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -112,6 +114,7 @@ impl Failure {
         Self::Draining,
         Self::NoEndpoint,
         Self::UpgradeRate,
+        Self::UpgradesInProgress,
         Self::UpstreamFull,
         Self::BreakerOpen,
         Self::Internal,
@@ -156,6 +159,9 @@ impl Failure {
             Self::Draining => (S::SERVICE_UNAVAILABLE, "http_request_denied", "draining"),
             Self::NoEndpoint => (S::SERVICE_UNAVAILABLE, "destination_unavailable", "no_endpoint"),
             Self::UpgradeRate => (S::SERVICE_UNAVAILABLE, "http_request_denied", "upgrade_rate"),
+            Self::UpgradesInProgress => {
+                (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upgrades_in_progress")
+            }
             Self::UpstreamFull => {
                 (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "upstream_full")
             }
@@ -211,6 +217,7 @@ impl Failure {
             Self::Draining
             | Self::NoEndpoint
             | Self::UpgradeRate
+            | Self::UpgradesInProgress
             | Self::UpstreamFull
             | Self::BreakerOpen
             | Self::Internal => Fault::Bowline,

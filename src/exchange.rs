@@ -21,6 +21,7 @@ mod handshake;
 mod head;
 mod http2;
 mod hygiene;
+mod identity;
 mod ledger;
 mod outbound_fields;
 mod part;
@@ -41,8 +42,9 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
-pub use self::connection::{Arrival, ClientStream, serve};
+pub use self::connection::{Arrival, ClientStream, serve, turn_away};
 pub use self::http2::serve as serve_http2;
+pub use self::identity::{ClientCertificate, Identity};
 pub use self::part::Part;
 pub use self::preview::{Preview, Verdict, Visitor, preview};
 pub use self::worker::{Snapshot, Worker};

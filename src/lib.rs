@@ -11,6 +11,7 @@
 //! - [`upstream`]: endpoints, balancing, leases, pools, dialling.
 //! - [`tunnel`]: two streams become one.
 //! - [`drain`]: how it all ends; [`error`]: what a client sees of a failure.
+//! - `discovery`: which endpoints there are, where names and files say it.
 //! - [`telemetry`], [`admin`]: counters, logs, and where to read them.
 //! - [`server`]: build, then run; [`cli`]: the command line.
 //!
@@ -21,17 +22,22 @@ pub mod accept;
 pub mod admin;
 pub mod cli;
 pub mod config;
+mod discovery;
 pub mod drain;
 pub mod error;
 pub mod exchange;
 mod fields;
 pub mod generation;
 pub mod guard;
+mod jitter;
 pub mod origin;
 pub mod plan;
+mod proxy_protocol;
+mod rebalance;
 pub mod reload;
 pub mod server;
 pub mod telemetry;
 pub mod tunnel;
 pub mod upstream;
+mod watch;
 mod websocket;

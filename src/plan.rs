@@ -8,13 +8,18 @@ mod drain;
 mod endpoint;
 mod gates;
 mod health;
+mod leaving;
 mod listen_on;
 mod listener;
 mod networks;
 mod origins;
+mod rebalance;
+mod resolver;
 mod route;
 mod routes;
+mod source;
 mod sticky;
+mod tls;
 mod upstream;
 mod websocket;
 
@@ -33,17 +38,22 @@ pub use self::cors::{Cors, Names};
 pub use self::difference::{Changes, Difference};
 pub use self::drain::Drain;
 pub use self::endpoint::{Endpoint, Target};
-pub use self::gates::{Bounds, Budget, Gates, QueueTerms, Sparing, Trip, UpgradeTerms};
+pub use self::gates::{Bounds, Budget, Gates, InProgress, QueueTerms, Sparing, Trip, UpgradeTerms};
 pub use self::health::{ActiveCheck, Health, Passive, Probe, Question, Statuses};
 pub use self::listen_on::ListenOn;
-pub use self::listener::{CertificateFiles, Limits, Listener, Tls};
+pub use self::listener::{Limits, Listener};
 pub use self::networks::{Access, Networks};
 pub use self::origins::{OriginPolicy, OriginRule, Origins};
+pub use self::rebalance::Rebalance;
+pub use self::resolver::Resolver;
 pub use self::route::{Matcher, PathRule, Route, Timeouts};
 pub use self::routes::{Facts, Routes};
+pub use self::source::{Discovered, Source};
 pub use self::sticky::{Cookie, Sticky};
-pub use self::upstream::{KeepAlive, Upstream};
+pub use self::tls::{CertificateFiles, ClientAuth, NamedFile, Tls};
+pub use self::upstream::{KeepAlive, Upstream, listed};
 pub use self::websocket::{Pulse, Rate, WebSocket};
+pub use crate::proxy_protocol::Version as ProxyVersion;
 
 /// One whole, checked configuration. Requests hold the one they began with.
 #[derive(Debug)]
@@ -56,8 +66,12 @@ pub struct Plan {
     pub routes: Routes,
     /// Where requests can go; a route names one by index.
     pub upstreams: Vec<Upstream>,
+    /// How names of the DNS are looked up for them.
+    pub resolver: Resolver,
     /// The admin listener, if any.
     pub admin: Option<SocketAddr>,
+    /// Whether some upstream is told which address a client reached.
+    pub tells_destinations: bool,
     /// Whose forwarding headers are believed.
     pub trusted: Networks,
     /// Whether `//` in a path is `/`.
@@ -85,7 +99,7 @@ impl Plan {
     /// only when `mistakes` is still empty afterwards.
     pub fn build(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Self {
         let root = At::root();
-        let upstreams = upstream::build_all(config, mistakes);
+        let upstreams = upstream::build_all(config, folder, mistakes);
         let by_name: HashMap<&str, usize> =
             upstreams.iter().enumerate().map(|(id, upstream)| (&*upstream.name, id)).collect();
         let routes = route::build_all(config, &by_name, mistakes);
@@ -97,11 +111,13 @@ impl Plan {
             routes: Routes::new(routes),
             admin: admin(config, &listeners, mistakes),
             listeners,
+            resolver: Resolver::build(&config.resolver, &root.key("resolver"), mistakes),
             trusted: Networks::read(
                 &config.trusted_proxies,
                 &root.key("trusted_proxies"),
                 mistakes,
             ),
+            tells_destinations: upstreams.iter().any(|one| one.proxy_protocol.is_some()),
             merge_slashes: config.merge_slashes.is_none_or(|merge| merge.0),
             via: HeaderValue::try_from([b"1.1 ", pseudonym.as_bytes()].concat())
                 .unwrap_or_else(|_| pseudonym.clone()),

@@ -5,19 +5,21 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::accept::{
-    BindError, Bound, Fleet, LiveListener, Order, Orders, PassedSockets, Settings,
-    TlsAcceptorHandle, tls,
-};
+use crate::accept::tls::{self, Keeper, LiveTls, Vault};
+use crate::accept::{BindError, Bound, Fleet, LiveListener, Order, PassedSockets, Settings};
 use crate::config::{Builtin, Mistakes};
+use crate::discovery::Discovery;
 use crate::exchange::Part;
 use crate::generation::Generation;
 use crate::plan::{Difference, Endpoint, Plan};
+use crate::rebalance;
 use crate::telemetry::{Metrics, logs};
 use crate::upstream::builtin::BuiltinServer;
 use crate::upstream::{Checkers, Notice, Registry};
@@ -70,13 +72,21 @@ pub(crate) struct Request {
 pub(crate) struct Running {
     pub(crate) fleet: Fleet,
     pub(crate) current: Arc<ArcSwap<Generation>>,
-    listeners: Vec<Arc<LiveListener>>,
-    passed: PassedSockets,
-    builtins: Builtins,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
-    checkers: Option<Checkers>,
-    notices: mpsc::UnboundedSender<Notice>,
+    /// Whoever wants to know the plan hears each.
+    pub(crate) in_force: watch::Sender<Arc<Plan>>,
+    pub(crate) listeners: Vec<Arc<LiveListener>>,
+    pub(crate) passed: PassedSockets,
+    pub(crate) builtins: Builtins,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) vault: Arc<Vault>,
+    /// `None` while no certificate is kept in view.
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) discovery: Discovery,
+    /// `None` while nothing is checked.
+    pub(crate) checkers: Option<Checkers>,
+    /// `None` while nothing is moved to where there is room.
+    pub(crate) rebalancing: Option<JoinHandle<()>>,
 }
 
 /// Built-in servers by the name of their upstream. Each keeps its port for as long as the process lives:
@@ -115,32 +125,70 @@ impl Reloader {
 }
 
 impl Running {
-    /// Begins to check endpoints.
-    pub(crate) fn new(
-        fleet: Fleet,
-        current: Arc<ArcSwap<Generation>>,
-        listeners: Vec<Arc<LiveListener>>,
-        passed: PassedSockets,
-        builtins: Builtins,
-        registry: Arc<Registry>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let (notices, noticed) = mpsc::unbounded_channel();
-        tokio::spawn(pass_on(noticed, fleet.orders()));
-        let checkers = Some(Checkers::start(&current.load().upstreams, &notices));
-        Self { fleet, current, listeners, passed, builtins, registry, metrics, checkers, notices }
+    /// Begins to check endpoints, to move sockets among them, and to keep certificates in view.
+    pub(crate) fn begin_judging(&mut self) {
+        self.keep_in_view();
+        let orders = self.fleet.orders();
+        let mut checkers = Checkers::new(move |notice| {
+            orders.send(&match notice {
+                Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
+                Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
+            });
+        });
+        checkers.follow(&self.current.load().upstreams);
+        self.checkers = Some(checkers);
+        let rebalancing = rebalance::run(Arc::clone(&self.current), self.fleet.orders());
+        self.rebalancing = Some(tokio::spawn(rebalancing));
     }
 
-    /// Ends the checks.
-    pub(crate) fn stop_checking(&mut self) {
+    fn keep_in_view(&mut self) {
+        self.keeper = Some(Keeper::start(in_view(&self.listeners), &self.vault, &self.metrics));
+    }
+
+    /// Ends the checks, and what moves sockets.
+    pub(crate) fn stop_judging(&mut self) {
         self.checkers = None;
+        if let Some(rebalancing) = self.rebalancing.take() {
+            rebalancing.abort();
+        }
     }
 
-    /// Does what is asked, and answers.
-    pub(crate) fn obey(&mut self, request: Request) {
+    /// Does what `requests` ask for, and follows what is discovered, until `stop` resolves.
+    pub(crate) async fn serve(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(request) = requests.recv() => tokio::select! {
+                    () = &mut stop => return,
+                    () = self.obey(request) => {}
+                },
+                () = self.discovery.changed() => self.rediscover(),
+            }
+        }
+    }
+
+    /// Does what is asked, and answers. Where it is dropped on the way, nothing has changed.
+    async fn obey(&mut self, request: Request) {
         let Request { plan, dry, answer } = request;
+        if !dry {
+            // Nobody is to be without endpoints for having become a name.
+            self.discovery.begin(&plan);
+            self.discovery.hear_all().await;
+        }
         // Whoever asked may have gone; it is done all the same.
         answer.send(self.reload(*plan, dry)).ok();
+        // The one in force, whichever that is now.
+        self.discovery.keep(&self.current.load().plan);
+    }
+
+    /// Puts in force what was found.
+    fn rediscover(&mut self) {
+        let old = self.current.load_full();
+        self.put_in_force(&old, Arc::clone(&old.plan));
     }
 
     fn reload(&mut self, mut plan: Plan, dry: bool) -> Result<Report, StartError> {
@@ -148,7 +196,7 @@ impl Running {
         let difference = Difference::between(&old.plan, &plan);
         (plan.workers, plan.admin, plan.log_format) =
             (old.plan.workers, old.plan.admin, old.plan.log_format);
-        let tls = acceptors(&plan)?;
+        let tls = terminations(&plan, &self.vault)?;
         let mut gone = self.listeners.clone();
         let (mut kept, mut opened) = (Vec::new(), Vec::new());
         for (plan, tls) in plan.listeners.iter().zip(tls) {
@@ -167,13 +215,7 @@ impl Running {
         }
         // Nothing below can fail.
         logs::change(plan.log_level.as_str(), plan.access_log);
-        let generation = Generation::new(plan, &self.registry, &self.metrics);
-        let generation = Arc::new(generation);
-        self.current.store(Arc::clone(&generation));
-        // The old ones first: no endpoint is checked twice.
-        self.stop_checking();
-        self.checkers = Some(Checkers::start(&generation.upstreams, &self.notices));
-        self.part_with(&old, &generation);
+        self.put_in_force(&old, Arc::new(plan));
         self.listeners.clear();
         for (live, settings) in kept {
             live.change(settings);
@@ -186,23 +228,44 @@ impl Running {
         for live in gone {
             live.close();
         }
+        self.keep_in_view();
         Ok(Report { difference })
     }
 }
 
 impl Running {
+    /// The next generation: what does not differ from `old` goes on undisturbed.
+    fn put_in_force(&mut self, old: &Generation, plan: Arc<Plan>) {
+        self.discovery.take_news();
+        let new = Generation::after(
+            Some(old),
+            plan,
+            |one| self.discovery.complete(one),
+            &self.registry,
+            &self.metrics,
+        );
+        let new = Arc::new(new);
+        self.current.store(Arc::clone(&new));
+        // Before tunnels are drained: what checks had them told is taken back first.
+        if let Some(checkers) = &mut self.checkers {
+            checkers.follow(&new.upstreams);
+        }
+        self.in_force.send_replace(Arc::clone(&new.plan));
+        self.part_with(old, &new);
+    }
+
     /// Has the tunnels of what `new` has no more drained, and leaves in peace what is back.
     fn part_with(&self, old: &Generation, new: &Generation) {
         let (before, after) = (parts(old), parts(new));
         let orders = self.fleet.orders();
         for part in after.difference(&before) {
-            orders.send(Order::Keep(*part));
+            orders.send(&Order::Keep(*part));
         }
         if new.plan.drain.keep_removed {
             return;
         }
         for part in before.difference(&after) {
-            orders.send(Order::Drain(*part));
+            orders.send(&Order::Drain(*part));
         }
     }
 }
@@ -218,7 +281,7 @@ impl Builtins {
     /// Gives each built-in upstream of `plan` the address of its server. Returns the servers that are
     /// new and must be run.
     pub(crate) fn settle(&mut self, plan: &mut Plan) -> Result<Vec<BuiltinServer>, StartError> {
-        let mut fresh = Vec::new();
+        let (mut fresh, mut known_now) = (Vec::new(), Vec::new());
         for upstream in &mut plan.upstreams {
             let Some(kind) = upstream.builtin else { continue };
             let known = self.0.iter().find(|(name, is, _)| *name == upstream.name && *is == kind);
@@ -229,31 +292,34 @@ impl Builtins {
                 let address = server.address()?;
                 fresh.push(server);
                 let endpoint = Endpoint::at(address);
-                self.0.push((upstream.name.clone(), kind, endpoint.clone()));
+                known_now.push((upstream.name.clone(), kind, endpoint.clone()));
                 endpoint
             };
             upstream.endpoints = vec![endpoint];
         }
+        // All of them run, or none is known.
+        self.0.append(&mut known_now);
         Ok(fresh)
     }
 }
 
-/// Tells the workers what checks found, until there are no checks any more.
-async fn pass_on(mut noticed: mpsc::UnboundedReceiver<Notice>, orders: Orders) {
-    while let Some(notice) = noticed.recv().await {
-        orders.send(match notice {
-            Notice::Drain(endpoint) => Order::Drain(Part::Endpoint(endpoint)),
-            Notice::Keep(endpoint) => Order::Keep(Part::Endpoint(endpoint)),
-        });
+/// The TLS of each listener of `plan`, its files read anew.
+pub(crate) fn terminations(
+    plan: &Plan,
+    vault: &Arc<Vault>,
+) -> Result<Vec<Option<Arc<LiveTls>>>, StartError> {
+    let mut mistakes = Mistakes::new("tls");
+    let loaded = tls::load(plan, vault, &mut mistakes);
+    let loaded = mistakes.into_result(loaded).map_err(StartError::Certificates)?;
+    for warning in tls::warnings(plan, &loaded) {
+        tracing::warn!("{warning}");
     }
+    Ok(loaded)
 }
 
-/// The TLS of each listener of `plan`, its files read anew.
-pub(crate) fn acceptors(plan: &Plan) -> Result<Vec<Option<TlsAcceptorHandle>>, StartError> {
-    let mut mistakes = Mistakes::new("tls");
-    let mut load = |tls| tls::load(tls, &mut mistakes).map(TlsAcceptorHandle);
-    let acceptors = plan.listeners.iter().map(|one| one.tls.as_ref().and_then(&mut load)).collect();
-    mistakes.into_result(acceptors).map_err(StartError::Certificates)
+/// The TLS of these listeners.
+fn in_view(listeners: &[Arc<LiveListener>]) -> Vec<Arc<LiveTls>> {
+    listeners.iter().filter_map(|listener| listener.settings().tls.clone()).collect()
 }
 
 /// Opens a listener: a socket for each worker.

@@ -12,16 +12,18 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::accept::tls::Vault;
 use crate::accept::{
     Bound, Fleet, LiveListener, PassedSockets, RollCall, Settings, WorkerListener,
 };
 use crate::admin::{self, AdminState, ReloadOrder};
+use crate::discovery::Discovery;
 use crate::drain::Phase;
 use crate::generation::Generation;
 use crate::plan::Plan;
 pub use crate::reload::StartError;
 use crate::reload::{self, Builtins, Reloader, Running};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, SizeSource};
 use crate::upstream::Registry;
 use crate::upstream::builtin::BuiltinServer;
 
@@ -36,8 +38,9 @@ pub struct Server {
     passed: PassedSockets,
     builtins: Builtins,
     to_run: Vec<BuiltinServer>,
-    current: Arc<ArcSwap<Generation>>,
+    in_force: watch::Sender<Arc<Plan>>,
     registry: Arc<Registry>,
+    vault: Arc<Vault>,
     metrics: Arc<Metrics>,
     reloader: Reloader,
     reloads: mpsc::Receiver<reload::Request>,
@@ -63,7 +66,8 @@ impl Server {
     pub fn bind_with(mut plan: Plan, passed: PassedSockets) -> Result<Self, StartError> {
         let metrics = Metrics::new(plan.workers);
         let registry = Arc::new(Registry::default());
-        let tls = reload::acceptors(&plan)?;
+        let vault = Arc::new(Vault::default());
+        let tls = reload::terminations(&plan, &vault)?;
         let listeners = plan.listeners.iter().zip(tls).map(|(plan_of_it, tls)| {
             let settings = Settings { plan: plan_of_it.clone(), tls };
             reload::listener(settings, &passed, plan.workers)
@@ -72,7 +76,6 @@ impl Server {
         let admin = plan.admin.map(|address| Bound::new(address, 1)).transpose()?;
         let mut builtins = Builtins::default();
         let to_run = builtins.settle(&mut plan)?;
-        let current = Arc::new(ArcSwap::from_pointee(Generation::new(plan, &registry, &metrics)));
         let (reloader, reloads) = Reloader::new();
         let (to_reload, reload_orders) = mpsc::channel(1);
         Ok(Self {
@@ -81,8 +84,9 @@ impl Server {
             passed,
             builtins,
             to_run,
-            current,
+            in_force: watch::Sender::new(Arc::new(plan)),
             registry,
+            vault,
             metrics,
             reloader,
             reloads,
@@ -119,9 +123,9 @@ impl Server {
         self.reload_orders.take()
     }
 
-    /// What is in force.
-    pub fn generation(&self) -> Arc<ArcSwap<Generation>> {
-        Arc::clone(&self.current)
+    /// The plan in force, and each later one.
+    pub fn plan(&self) -> watch::Receiver<Arc<Plan>> {
+        self.in_force.subscribe()
     }
 
     /// Where its life stands.
@@ -145,8 +149,8 @@ impl Server {
         now: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (listeners, workers) = self.deal();
-        let Self { admin, passed, builtins, to_run, current, registry, metrics, phase, .. } = self;
-        let (mut reloads, to_reload) = (self.reloads, self.to_reload);
+        let Self { admin, passed, builtins, to_run, in_force, registry, metrics, phase, .. } = self;
+        let (reloads, to_reload) = (self.reloads, self.to_reload);
         // Nobody took them: nobody can reload.
         drop(self.reload_orders);
         let gauges = Arc::clone(&registry);
@@ -160,30 +164,39 @@ impl Server {
             reloads: to_reload,
         };
         let end_admin = serve_admin(admin, state)?;
+        let (mut stop, mut now) = (pin!(stop), pin!(now));
+        let mut discovery = Discovery::new(Arc::clone(&metrics));
+        let plan = Arc::clone(&in_force.borrow());
+        let ended = heard(&mut discovery, &plan, stop.as_mut()).await.is_none();
+        let current = first(plan, &discovery, &registry, &metrics);
+        metrics.sizes(sizes(&current));
         let fleet = Fleet::start(workers, &current, &metrics, &phase.subscribe(), &self.roll_call)?;
-        let mut running = Running::new(
+        let mut running = Running {
             fleet,
             current,
+            in_force,
             listeners,
             passed,
             builtins,
             registry,
-            Arc::clone(&metrics),
-        );
-        phase.send_replace(Phase::Serving);
-        let (mut stop, mut now) = (pin!(stop), pin!(now));
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                Some(request) = reloads.recv() => running.obey(request),
-            }
+            metrics,
+            vault: self.vault,
+            keeper: None,
+            discovery,
+            checkers: None,
+            rebalancing: None,
+        };
+        running.begin_judging();
+        if !ended {
+            // Not before it has endpoints, as far as they can be had.
+            phase.send_replace(Phase::Serving);
+            running.serve(stop, reloads).await;
         }
-        drop(reloads);
         let drain = running.current.load().plan.drain;
         phase.send_replace(Phase::Leaving);
         let told_twice = !pauses(drain.delay, now.as_mut()).await;
         // All tunnels are told now, whatever becomes of their endpoints.
-        running.stop_checking();
+        running.stop_judging();
         phase.send_replace(Phase::Draining);
         let mut ended = Box::pin(running.fleet.ended());
         if told_twice || !drains(drain.timeout, now, ended.as_mut()).await {
@@ -197,7 +210,7 @@ impl Server {
     /// Deals the sockets out: each worker gets its own of every listener.
     fn deal(&mut self) -> (Vec<Arc<LiveListener>>, Vec<Vec<WorkerListener>>) {
         let mut workers: Vec<Vec<WorkerListener>> = Vec::new();
-        workers.resize_with(self.current.load().plan.workers, Vec::new);
+        workers.resize_with(self.in_force.borrow().workers, Vec::new);
         let dealt = std::mem::take(&mut self.listeners).into_iter().map(|(live, sockets)| {
             for (worker, socket) in workers.iter_mut().zip(sockets) {
                 worker.push(WorkerListener { live: Arc::clone(&live), socket });
@@ -248,4 +261,41 @@ async fn drains(
         () = sleep(deadline) => tracing::warn!("drain deadline: cutting what is left"),
     }
     false
+}
+
+/// The first word of all sources of endpoints, or that there is none; `None` when `stop` came first. Who
+/// connects meanwhile waits in the backlog of the listener.
+async fn heard(
+    discovery: &mut Discovery,
+    plan: &Plan,
+    stop: impl Future<Output = ()>,
+) -> Option<()> {
+    discovery.keep(plan);
+    let heard = tokio::select! {
+        () = discovery.hear_all() => Some(()),
+        () = stop => None,
+    };
+    discovery.take_news();
+    heard
+}
+
+/// `plan` with what was found.
+fn first(
+    plan: Arc<Plan>,
+    discovery: &Discovery,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> Arc<ArcSwap<Generation>> {
+    let found = Generation::after(None, plan, |one| discovery.complete(one), registry, metrics);
+    Arc::new(ArcSwap::from_pointee(found))
+}
+
+/// How many endpoints each upstream has, whenever that is asked.
+fn sizes(current: &Arc<ArcSwap<Generation>>) -> SizeSource {
+    let current = Arc::clone(current);
+    Box::new(move || {
+        let current = current.load();
+        let upstreams = current.upstreams.iter();
+        upstreams.map(|one| (one.name.to_string(), one.endpoint_ids().count())).collect()
+    })
 }

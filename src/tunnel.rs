@@ -2,6 +2,7 @@
 //! buffer while idle, and ends with one [`Ended`]. It knows nothing of HTTP, routes or
 //! configuration; whatever must outlive it (leases, counters) is held by the caller.
 
+mod allowance;
 mod direction;
 mod due;
 mod ended;
@@ -36,6 +37,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+pub use self::allowance::Allowance;
 use self::direction::Direction;
 pub use self::ended::{CODES, Closer, Ended, Reason};
 pub use self::frame::Heading;
@@ -410,12 +412,17 @@ where
                 Some(Order::Cut) => {
                     return Poll::Ready(this.ended(cx, Reason::Drain, Closer::Bowline));
                 }
-                Some(Order::Close(_)) if this.all_said() => {
+                Some(Order::Close(_) | Order::Shed) if this.all_said() => {
                     let closer = this.first_to_close.unwrap_or(Closer::Bowline);
                     return Poll::Ready(this.ended(cx, Reason::Closed, closer));
                 }
                 Some(Order::Close(code)) if this.limits.frames.is_some() => {
                     this.close(Goodbye::drain(code));
+                }
+                Some(Order::Shed) if this.limits.frames.is_some() => this.close(Goodbye::shed()),
+                // As at its greatest age.
+                Some(Order::Shed) => {
+                    return Poll::Ready(this.ended(cx, Reason::Rebalance, Closer::Bowline));
                 }
                 // What carries bytes cannot be told; it lives until it is cut.
                 Some(Order::Close(_)) | None => {}

@@ -384,3 +384,62 @@ fn a_breaker_lets_one_through_after_its_pause_and_closes_when_that_is_well() {
     wait_for("a probe that is well", || ask() == 200);
     assert!((0..20).all(|_| ask() == 200));
 }
+
+/// The line of `bowline_endpoint_up` of an endpoint.
+fn up(address: SocketAddr) -> String {
+    format!("bowline_endpoint_up{{upstream=\"up\",endpoint=\"{address}\"}}")
+}
+
+#[test]
+fn who_waits_is_served_by_an_endpoint_that_comes_back_from_its_ejection() {
+    let (one, two) = (Upstream::new(), Upstream::new());
+    let settings = "max_connections: { endpoint: 1 }, queue: { wait: 1m }, retries: { attempts: 1 }, \
+         health: { passive: { failures: 1, eject: 1s, max_eject: 1s, max_ejected: 100% }, panic: 0% }";
+    let bowline = bowline(&[one.address, two.address], settings);
+    let mut first = asks(&bowline);
+    let mut bad = whoever(&[&one, &two]);
+    let (bad_one, good_one) =
+        if bad.stream.local_addr().unwrap() == one.address { (&one, &two) } else { (&two, &one) };
+    bad.head();
+    bad.send("HTTP/1.1 101 X\r\n\r\n");
+    assert_eq!(first.answer().status, 502);
+    assert_eq!(bowline.metric(&up(bad_one.address)), 0.0, "ejected");
+    // The other one is full, so the next one waits, and nobody leaves.
+    let _held = tunnel(&bowline, good_one);
+    let mut waiting = asks(&bowline);
+    let mut server = comes(bad_one);
+    opens(&mut waiting, &mut server);
+    waits(&bowline, 1);
+}
+
+#[test]
+fn who_waits_is_served_by_an_endpoint_that_checks_find_to_be_up() {
+    let one = Upstream::new();
+    let back = support::nobody();
+    let settings = "max_connections: { endpoint: 1 }, queue: { wait: 1m }, \
+         health: { active: { type: tcp, interval: 100ms, timeout: 90ms, rise: 1, fall: 1 }, passive: { failures: 0 }, panic: 0% }";
+    let bowline = bowline(&[one.address, back], settings);
+    let failed = "bowline_health_checks_total{upstream=\"up\",result=\"connect\"}";
+    wait_for("a failed check", || bowline.metric(failed) > 0.0 && bowline.metric(&up(back)) == 0.0);
+    let mut holder = asks(&bowline);
+    // Checks only connect, and come here too.
+    let mut server = loop {
+        let mut server = one.accept();
+        if server.has_more() {
+            break server;
+        }
+    };
+    server.head();
+    opens(&mut holder, &mut server);
+    let mut waiting = asks(&bowline);
+    waits(&bowline, 1);
+    Upstream::serving_at(back, |mut wire| {
+        if wire.has_more() {
+            wire.head();
+            wire.send(SWITCHING);
+            wire.rest();
+        }
+    });
+    let head = waiting.head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}

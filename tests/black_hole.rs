@@ -6,14 +6,11 @@
 
 mod support;
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
-use std::process::{self, Command, Stdio};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use support::network::Network;
 use support::process::Process;
 use support::{SWITCHING, Upstream, Wire, handshake, wait_for};
 
@@ -22,48 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// For a busy machine: what is due is done, and read here.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// A network namespace that lives as long as this, or a socket in it.
-struct Network(File);
-
-impl Network {
-    /// With a loopback of its own.
-    fn new() -> Self {
-        // It ends with its input, however this process does.
-        let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo; exec cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let there = holder.stdout.take().unwrap().read_exact(&mut [0]);
-        let network = there.and_then(|()| File::open(format!("/proc/{}/ns/net", holder.id())));
-        drop(holder.stdin.take());
-        holder.wait().unwrap();
-        let network = Self(network.expect("a network namespace; it takes root to make one"));
-        network.ip("link set lo up");
-        network
-    }
-
-    /// Does something in it, and what is opened or started there stays there.
-    fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        // A thread of its own: this one stays where it is.
-        let inside = || {
-            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work()
-        };
-        thread::scope(|scope| scope.spawn(inside).join().unwrap())
-    }
-
-    fn ip(&self, order: &str) {
-        let done = self.within(|| Command::new("ip").args(order.split(' ')).status().unwrap());
-        assert!(done.success(), "ip {order}");
-    }
-}
-
 /// Two networks with one line between them.
 fn line() -> (Network, Network) {
     let (near, far) = (Network::new(), Network::new());
-    let there = format!("/proc/{}/fd/{}", process::id(), far.0.as_raw_fd());
+    let there = format!("/proc/{}/fd/{}", process::id(), far.descriptor());
     near.ip(&format!("link add line type veth peer name line netns {there}"));
     for (network, address) in [(&near, "192.0.2.1/30"), (&far, "192.0.2.2/30")] {
         network.ip(&format!("address add {address} dev line"));

@@ -431,6 +431,7 @@ routes:
   - { name: chat, match: { host: chat.example, path: /ws, websocket: true }, upstream: chat }
   - { match: { host: \"*.example\", method: POST }, upstream: web, max_body: 1KiB }
   - { match: { path: /demo, headers: { x-beta: \"1\" } }, upstream: echo, timeouts: { idle: 5m } }
+  - { match: { path: /local }, upstream: local }
 upstreams:
   chat: { endpoints: [ \"10.0.0.1:9001\", \"10.0.0.2:9001\" ], balance: least_connections }
   web:
@@ -440,6 +441,10 @@ upstreams:
     slow_start: 30s
     sticky: { engineio: { name: node } }
   echo: { builtin: echo }
+  local:
+    endpoints: [ \"unix:/run/app.sock\", \"10.0.0.5:80\" ]
+    source_addresses: [ 10.0.0.8, 10.0.0.9 ]
+    proxy_protocol: v2
 trusted_proxies: [ 10.9.9.0/24 ]
 ";
 
@@ -447,7 +452,14 @@ trusted_proxies: [ 10.9.9.0/24 ]
 fn explain_tells_what_a_request_would_meet() {
     let folder = Folder::new().with("a.yaml", EXPLAINED);
     let long = format!("http://chat.example/{}", "a".repeat(64));
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
+        (
+            &["GET", "http://chat.example/local"],
+            "listener  127.0.0.1:8080\nrequest   plain HTTP\nroute     /local\nguards    none\n\
+             upstream  local (unix:/run/app.sock, 10.0.0.5:80 by least_connections)\n\
+             from      10.0.0.8, 10.0.0.9\nbefore    a PROXY header, v2\n\
+             timeouts  connect 5s, response 120s, body 60s\n",
+        ),
         (
             &["GET", "ws://chat.example/ws/room"],
             "listener  127.0.0.1:8080\nrequest   WebSocket upgrade\nroute     chat\n\
@@ -581,6 +593,41 @@ trusted_proxies: [ 10.0.0.1 ]
 ";
 
 #[test]
+fn explain_shows_what_stands_before_an_upstream() {
+    let folder = Folder::new().with(
+        "a.yaml",
+        r#"
+listeners: [ { address: 127.0.0.1:8080 } ]
+routes: [ { match: { path: /all }, upstream: all }, { match: { path: /one }, upstream: one } ]
+upstreams:
+  all:
+    endpoints: [ 10.0.0.1:1 ]
+    upgrades: { rate: 500, in_progress: 30, wait: 3s }
+    max_connections: { endpoint: 100, upstream: 150 }
+    queue: { size: 20 }
+    retries: { attempts: 2, budget: 10% }
+    breaker: {}
+    rebalance: { max_skew: 1.1 }
+  one: { endpoints: [ 10.0.0.1:1 ], retries: { attempts: 1 } }
+"#,
+    );
+    for (path, told) in [
+        (
+            "all",
+            "gates     upgrades 500 a second, 50 at once, wait 3s; 30 upgrades in progress, wait 3s; \
+             max_connections 100 to an endpoint; max_connections 150 to all; queue of 20, wait 1s; \
+             2 attempts, retries 10% and 10; breaker at 50% of 20 or more in 10s, pause 5s\n\
+             rebalance over 1.1 of the mean, 1%/min\n",
+        ),
+        ("one", "gates     no retries\ntimeouts"),
+    ] {
+        let said = bowline(&folder, &["explain", "a.yaml", "GET", &format!("ws://a/{path}")]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""));
+        assert!(said.out.contains(told), "{}", said.out);
+    }
+}
+
+#[test]
 fn explain_shows_the_verdict_of_each_guard() {
     let folder = Folder::new().with("a.yaml", GUARDED);
     let preflight = "Access-Control-Request-Method: PUT";
@@ -635,7 +682,7 @@ fn help_reads_well() {
     let folder = Folder::new();
     let help = bowline(&folder, &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
-    let first: Vec<&str> = help.out.lines().take(14).collect();
+    let first: Vec<&str> = help.out.lines().take(15).collect();
     assert_eq!(
         first,
         [
@@ -647,6 +694,7 @@ fn help_reads_well() {
             "Commands:",
             "  run          Serve (also without a command)",
             "  check        Read a configuration and name every mistake in it; exit 0 or 64",
+            "  cert         Make certificates to try TLS with: an authority, and what it issues",
             "  diff         Tell what NEW would change where OLD is in force; exit 0 when nothing, else 1",
             "  reload       Have a running Bowline read its configuration again",
             "  explain      Tell which listener, route and upstream a request would meet, without sending it",

@@ -67,8 +67,17 @@ fn requests_go_where_the_comments_say() {
         ("health", "ws://a.example/ws", "", "upstream  chat ("),
         ("health", "http://a.example/ws", "", "upstream  chat ("),
         ("health", "http://a.example/", "", "upstream  web ("),
+        (
+            "discovery",
+            "ws://a.example/ws",
+            "",
+            "(10.0.0.9:9001 backup, dns://chat.internal:9001 by",
+        ),
+        ("discovery", "ws://a.example/live", "", "(dns+srv://_ws._tcp.live.internal by"),
+        ("discovery", "http://a.example/", "", "(file /etc/bowline/web.json by"),
         ("tls", "wss://localhost:8443/", "", "0.0.0.0:8443 with TLS"),
         ("http2", "ws://a.example/legacy", "", "upstream  app ("),
+        ("mutual-tls", "wss://localhost:8443/", "", "0.0.0.0:8443 with TLS"),
         ("hosts", "ws://chat.example.com:8080/", "", "upstream  chat ("),
         ("hosts", "http://chat.example.com/admin", "", "upstream  site ("),
         ("hosts", "http://example.com/", "", "upstream  site ("),
@@ -337,12 +346,15 @@ fn plan(file: &Path, variables: &[(&str, &str)]) -> Plan {
     plan
 }
 
-/// A folder with a fresh certificate, as tls.yaml wants it.
+/// A folder with a fresh certificate and a ticket key, as the examples of TLS want them.
 fn certificates(name: &str) -> String {
     let folder = scratch(name);
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(folder.join("localhost.pem"), made.cert.pem()).unwrap();
-    fs::write(folder.join("localhost.key"), made.signing_key.serialize_pem()).unwrap();
+    for file in ["server.pem", "ca.pem"] {
+        fs::write(folder.join(file), made.cert.pem()).unwrap();
+    }
+    fs::write(folder.join("server.key"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.join("tickets.keys"), [7; 80]).unwrap();
     folder.to_str().unwrap().to_owned()
 }
 

@@ -296,3 +296,59 @@ fn a_request_that_was_lost_is_repeated_once_however_many_connections_are_warm() 
     assert_eq!(client.answer().status, 502);
     assert!((1..=2).contains(&deletes.load(Ordering::SeqCst)), "{deletes:?}");
 }
+
+#[test]
+fn a_connection_is_not_used_again_after_its_most_requests() {
+    let upstream = Upstream::new();
+    let bowline = keeping(&upstream, "max_requests: 2");
+    let (mut client, mut server) = first(&bowline, &upstream);
+    for _ in 0..3 {
+        exchange(&mut client, &mut server);
+        assert!(server.is_closed(), "behind its second answer, before anybody asks again");
+        assert!(upstream.is_untouched());
+        client.send(GET);
+        server = upstream.accept();
+        server.head();
+        server.send(OK);
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+#[test]
+fn a_connection_over_its_age_is_not_used_however_busy_it_is() {
+    const AGE: Duration = Duration::from_millis(500);
+    let upstream = Upstream::new();
+    let bowline = keeping(&upstream, "max_age: 500ms, idle: 1h");
+    // Its dial is a little later than this.
+    let began = Instant::now();
+    let (mut client, mut old) = first(&bowline, &upstream);
+    let mut fresh = loop {
+        client.send(GET);
+        let Some(fresh) = upstream.try_accept() else {
+            // Whichever it goes to, that one is asked.
+            if !old.has_more() {
+                break upstream.accept();
+            }
+            old.head();
+            old.send(OK);
+            assert_eq!(client.answer().status, 200);
+            assert!(began.elapsed() < BOUND, "it was used for ever");
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        };
+        break fresh;
+    };
+    assert!(began.elapsed() >= AGE * 9 / 10, "{:?}", began.elapsed());
+    fresh.head();
+    fresh.send(OK);
+    assert_eq!(client.answer().status, 200);
+    assert!(old.is_closed());
+}
+
+#[test]
+fn a_connection_over_its_age_is_closed_with_nobody_asking() {
+    let upstream = Upstream::new();
+    let bowline = keeping(&upstream, "max_age: 100ms, idle: 1h");
+    let (_client, mut server) = first(&bowline, &upstream);
+    assert!(server.is_closed());
+}

@@ -348,3 +348,65 @@ fn tunnels_of_what_is_gone_are_drained_at_a_pace_or_kept_and_the_others_feel_not
         }
     }
 }
+
+#[test]
+fn a_reload_changes_the_gates_of_an_upstream_and_forgets_nobody() {
+    let (listener, upstream) = (free(), Upstream::new());
+    let text = |gates: &str| {
+        yaml(&[listener], upstream.address, "").replace(" ] } }", &format!(" ], {gates} }} }}"))
+    };
+    let process = Process::start("gates", &text("max_connections: { upstream: 2 }"), None);
+    let change = |gates: &str| {
+        fs::write(&process.file, text(gates)).unwrap();
+        let (status, said) = reload(&process, &[]);
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains("~ upstream up"), "{said}");
+    };
+    let refused = |named: &str| {
+        let mut client = Wire::connect(listener);
+        client.send(handshake("/ws", ""));
+        let answer = client.answer();
+        assert_eq!(answer.status, 503, "{}", answer.head);
+        assert!(answer.header("proxy-status").unwrap().contains(named), "{}", answer.head);
+    };
+    let mut sockets: Vec<_> = (0..2).map(|_| tunnel(listener, &upstream)).collect();
+    refused("max_connections.upstream: 2");
+    // Three more with the old two, which count on.
+    change("max_connections: { upstream: 5 }, queue: { size: 1, wait: 1m }");
+    sockets.extend((0..3).map(|_| tunnel(listener, &upstream)));
+    let mut waiting = Wire::connect(listener);
+    waiting.send(handshake("/ws", ""));
+    let queued = "bowline_upstream_queued_total{upstream=\"up\"}";
+    wait_for("one to wait", || process.metric(queued) == 1.0);
+    refused("and the queue is full");
+    // Who waits lives by the plan that it came under, and is let in by an end of one that is older.
+    change("max_connections: { upstream: 4 }");
+    refused("max_connections.upstream: 4");
+    sockets.remove(0);
+    let mut server = upstream.accept();
+    server.head();
+    server.send(SWITCHING);
+    assert!(waiting.head().starts_with("HTTP/1.1 101 "));
+    sockets.push((waiting, server));
+    refused("max_connections.upstream: 4");
+    // One upgrade at a time, counted from those that were under way before.
+    change("upgrades: { in_progress: 1, wait: 50ms }");
+    let mut under_way = Wire::connect(listener);
+    under_way.send(handshake("/ws", ""));
+    let mut server = upstream.accept();
+    server.head();
+    refused("upgrades.in_progress: 1");
+    change("upgrades: { in_progress: 2, wait: 50ms }");
+    sockets.push(tunnel(listener, &upstream));
+    change("upgrades: { in_progress: 1, wait: 60ms }");
+    refused("upgrades.in_progress: 1");
+    server.send(SWITCHING);
+    assert!(under_way.head().starts_with("HTTP/1.1 101 "));
+    sockets.push((under_way, server));
+    change("upgrades: { rate: 1, burst: 1, wait: 0s }");
+    sockets.push(tunnel(listener, &upstream));
+    refused("upgrades.rate");
+    change("keep_alive: {}");
+    sockets.extend((0..5).map(|_| tunnel(listener, &upstream)));
+    sockets.iter_mut().for_each(echoes);
+}

@@ -1,168 +1,33 @@
-//! TLS in front: certificates by name, Host against server name, ALPN, half-close, and mistakes
-//! that are named before anything is served.
+//! TLS in front: Host against server name, ALPN, half-close, and mistakes that are named before
+//! anything is served; by theme in tls/.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
+#[path = "tls/clients.rs"]
+mod clients;
+#[path = "tls/failures.rs"]
+mod failures;
+#[path = "tls/harness.rs"]
+mod harness;
+#[path = "tls/making.rs"]
+mod making;
+#[path = "tls/names.rs"]
+mod names;
+#[path = "tls/renewal.rs"]
+mod renewal;
+#[path = "tls/sessions.rs"]
+mod sessions;
+
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use harness::{Folder, Tls, begin, connect, content, head, serving, status, try_connect};
 use support::{BOUND, Bowline, SWITCHING, Upstream, Wire, handshake, header};
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-};
-
-/// A folder of certificates, gone when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("bowline-tls-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    /// Writes NAME.pem and NAME.key for `names`; returns the certificate.
-    fn issue(&self, file: &str, names: &[&str]) -> CertificateDer<'static> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let issued = rcgen::generate_simple_self_signed(names).unwrap();
-        self.write(&format!("{file}.pem"), &issued.cert.pem());
-        self.write(&format!("{file}.key"), &issued.signing_key.serialize_pem());
-        issued.cert.der().clone()
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.0.join(file), text).unwrap();
-    }
-
-    fn entry(&self, file: &str) -> String {
-        let path = self.0.join(file);
-        format!("{{ cert: \"{0}.pem\", key: \"{0}.key\" }}", path.display())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-fn serving(upstream: SocketAddr, certificates: &[String], tls: &str) -> Bowline {
-    Bowline::with(&format!(
-        "workers: 1\nlisteners:\n- {{ address: 127.0.0.1:0, tls: {{ certificates: [ {} ] {tls} }} }}\n\
-         routes: [ {{ upstream: up }} ]\nupstreams: {{ up: {{ endpoints: [ \"{upstream}\" ] }} }}\n",
-        certificates.join(", ")
-    ))
-}
-
-/// Takes any certificate: which one it was is the test's to say.
-#[derive(Debug)]
-struct Anything;
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-fn try_connect(address: SocketAddr, name: &str, alpn: &[&str]) -> io::Result<Tls> {
-    begin(TcpStream::connect(address).unwrap(), name, alpn)
-}
-
-/// A TLS handshake on a connection that is there.
-fn begin(stream: TcpStream, name: &str, alpn: &[&str]) -> io::Result<Tls> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    stream.set_read_timeout(Some(BOUND)).unwrap();
-    stream.set_write_timeout(Some(BOUND)).unwrap();
-    let mut tls = StreamOwned::new(connection, stream);
-    while tls.conn.is_handshaking() {
-        tls.conn.complete_io(&mut tls.sock)?;
-    }
-    Ok(tls)
-}
-
-fn connect(address: SocketAddr, name: &str) -> Tls {
-    try_connect(address, name, &["http/1.1"]).unwrap()
-}
-
-fn certificate(tls: &Tls) -> CertificateDer<'static> {
-    tls.conn.peer_certificates().unwrap()[0].clone().into_owned()
-}
-
-fn head(tls: &mut Tls) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        tls.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
-}
-
-fn status(tls: &mut Tls, host: &str) -> String {
-    tls.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
-    head(tls).split(' ').nth(1).unwrap().to_owned()
-}
-
-/// Answers every request with 204.
-fn content() -> SocketAddr {
-    Upstream::serving(|mut wire| {
-        while wire.stream.peek(&mut [0]).is_ok_and(|count| count > 0) {
-            wire.head();
-            wire.send("HTTP/1.1 204 No Content\r\n\r\n");
-        }
-    })
-}
 
 /// A tunnel over TLS.
 fn tunnel(bowline: &Bowline, upstream: &Upstream) -> (Tls, Wire) {
@@ -305,25 +170,6 @@ fn a_sticky_cookie_is_secure_over_tls() {
 }
 
 #[test]
-fn the_server_name_picks_the_certificate_and_a_stranger_gets_the_first() {
-    let folder = Folder::new("names");
-    let first = folder.issue("a", &["a.example"]);
-    let second = folder.issue("b", &["b.example", "*.wild.example"]);
-    let bowline = serving(content(), &[folder.entry("a"), folder.entry("b")], "");
-    for (name, wanted) in [
-        ("a.example", &first),
-        ("b.example", &second),
-        ("B.Example", &second),
-        ("x.wild.example", &second),
-        ("x.y.wild.example", &first),
-        ("stranger.example", &first),
-        ("127.0.0.1", &first),
-    ] {
-        assert_eq!(&certificate(&connect(bowline.address, name)), wanted, "{name}");
-    }
-}
-
-#[test]
 fn a_host_other_than_the_server_name_is_a_421() {
     let folder = Folder::new("misdirected");
     folder.issue("a", &["a.example", "b.example"]);
@@ -374,32 +220,6 @@ fn http_2_is_agreed_on_unless_the_listener_says_no() {
         assert_eq!(agreed(&bowline, &["http/1.1"]).unwrap(), Some(b"http/1.1".to_vec()));
         assert_eq!(agreed(&bowline, &[]).unwrap(), None);
     }
-}
-
-#[test]
-fn plain_text_to_a_tls_port_reaches_nobody() {
-    let folder = Folder::new("plain");
-    folder.issue("a", &["a.example"]);
-    let upstream = Upstream::new();
-    let bowline = serving(upstream.address, &[folder.entry("a")], "");
-    let mut client = bowline.client();
-    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    let rest = client.rest();
-    assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
-    assert!(upstream.is_untouched());
-    bowline.wait_metric("bowline_tls_failures_total", 1.0);
-}
-
-#[test]
-fn a_slow_handshake_is_ended() {
-    let folder = Folder::new("slow");
-    folder.issue("a", &["a.example"]);
-    let bowline = serving(content(), &[folder.entry("a")], ", handshake_timeout: 200ms");
-    assert!(bowline.client().is_closed());
-    let mut client = bowline.client();
-    client.send([0x16, 3, 1]);
-    assert!(client.is_closed());
-    bowline.wait_metric("bowline_tls_failures_total", 2.0);
 }
 
 #[test]

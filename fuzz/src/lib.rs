@@ -2,10 +2,12 @@
 //! so that libFuzzer, the smoke test and a person with a file all run the same thing.
 
 pub mod answer;
+pub mod certificate;
 pub mod check_frames;
 pub mod configuration;
 pub mod frames;
 pub mod open_packet;
+pub mod path;
 mod pieces;
 pub mod proxy_protocol;
 pub mod request_head;

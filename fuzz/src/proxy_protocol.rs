@@ -29,6 +29,7 @@ pub fn told(data: &[u8]) -> Option<Introduction> {
     }
     let read = whole.ok()??;
     let header = data.get(..read.length).expect("no longer than what came");
+    assert_eq!(read.source.is_some(), read.destination.is_some(), "one end alone");
     let version_2 = header.starts_with(SIGNATURE);
     assert!(read.length <= LONGEST[usize::from(version_2)], "{} bytes", read.length);
     if version_2 {
@@ -37,7 +38,8 @@ pub fn told(data: &[u8]) -> Option<Introduction> {
         assert_eq!(header[12] >> 4, 2);
         if let Some(source) = read.source {
             assert_eq!(header[12], 0x21, "a source without PROXY");
-            assert_eq!(source, plainly(header));
+            let ends = (source, read.destination.expect("both"));
+            assert_eq!(ends, plainly(header));
         }
         return Some(read);
     }
@@ -47,23 +49,26 @@ pub fn told(data: &[u8]) -> Option<Introduction> {
     assert_eq!(read.tls, None);
     if let Some(source) = read.source {
         let words: Vec<&str> = line.trim_end().split(' ').collect();
-        let [_, family, address, _, port, _] = words[..] else { panic!("{line:?}") };
+        let [_, family, address, reached, port, there] = words[..] else { panic!("{line:?}") };
         assert_eq!(source.ip(), address.parse::<std::net::IpAddr>().expect("an address"));
         assert_eq!(source.port().to_string(), port);
+        let destination = read.destination.expect("both");
+        assert_eq!(destination.ip(), reached.parse::<std::net::IpAddr>().expect("an address"));
+        assert_eq!(destination.port().to_string(), there);
         assert_eq!(family, if source.is_ipv4() { "TCP4" } else { "TCP6" });
     }
     Some(read)
 }
 
-/// The source of a header of version 2, by its offsets in the specification.
-fn plainly(header: &[u8]) -> SocketAddr {
+/// Both ends of a header of version 2, by their offsets in the specification.
+fn plainly(header: &[u8]) -> (SocketAddr, SocketAddr) {
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     if header[13] == 0x11 {
-        let ip: [u8; 4] = header[16..20].try_into().expect("four");
-        (ip, port(24)).into()
+        let ip = |at: usize| -> [u8; 4] { header[at..at + 4].try_into().expect("four") };
+        ((ip(16), port(24)).into(), (ip(20), port(26)).into())
     } else {
         assert_eq!(header[13], 0x21);
-        let ip: [u8; 16] = header[16..32].try_into().expect("sixteen");
-        (ip, port(48)).into()
+        let ip = |at: usize| -> [u8; 16] { header[at..at + 16].try_into().expect("sixteen") };
+        ((ip(16), port(48)).into(), (ip(32), port(50)).into())
     }
 }

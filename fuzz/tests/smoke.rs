@@ -7,8 +7,8 @@ use std::path::Path;
 use bowline::tunnel::fuzzing::Seen;
 use bowline::upstream::check_fuzzing::Told;
 use bowline_fuzz::{
-    answer, check_frames, configuration, frames, open_packet, proxy_protocol, request_head,
-    switching_answer,
+    answer, certificate, check_frames, configuration, frames, open_packet, path, proxy_protocol,
+    request_head, switching_answer,
 };
 
 const CHANGES: usize = 20_000;
@@ -135,6 +135,12 @@ const PROXIES: [&[u8]; 14] = [
     b"\x04\0\0",
 ];
 
+/// Pieces of paths.
+const PATHS: [&[u8]; 16] = [
+    b"/", b"//", b"/../", b"/./", b"..", b".", b"%2e", b"%2E%2e/", b"%2f", b"%5C", b"\\", b";a=b",
+    b"%25", b"%61", b"admin", b"%c3%a4",
+];
+
 fn change(dice: &mut Dice, words: &[&[u8]], corpus: &Corpus) -> Vec<u8> {
     let mut data = dice.pick(corpus).1.clone();
     for _ in 0..=dice.below(4) {
@@ -228,10 +234,31 @@ fn any_proxy_header_is_refused_or_names_whom_it_names_however_it_is_cut() {
 }
 
 #[test]
+fn any_path_is_refused_or_has_one_form() {
+    run("path", 9, &PATHS, path::check);
+}
+
+#[test]
+fn any_certificate_is_none_or_is_told_in_one_line() {
+    run("certificate", 10, &WORDS, certificate::check);
+}
+
+#[test]
 fn the_targets_see_what_they_are_meant_to() {
     let of = |corpus: &Corpus, name: &str| {
         corpus.iter().find(|(file, _)| file == name).expect("it is in the corpus").1.clone()
     };
+    let paths = corpus("path");
+    for (name, form) in [
+        ("dots", Some("/admin")),
+        ("escaped", Some("/admin")),
+        ("slashes", Some("/admin")),
+        ("above", None),
+        ("nul", None),
+        ("no-escape", None),
+    ] {
+        assert_eq!(path::read(&of(&paths, name)).as_deref(), form, "{name}");
+    }
     let heads = corpus("request_head");
     for (name, accepted) in [
         ("get", 1),
@@ -315,6 +342,9 @@ fn the_targets_see_what_they_are_meant_to() {
         };
         let (_, offence) = frames::told(&data).expect("its terms are whole");
         assert_eq!(offence.map(|(code, _)| code), code, "{file}");
+    }
+    for (file, data) in corpus("certificate") {
+        assert_eq!(certificate::told(&data).is_some(), file.starts_with("right"), "{file}");
     }
     for (file, data) in corpus("proxy_protocol") {
         let told = proxy_protocol::told(&data);

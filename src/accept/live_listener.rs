@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use super::tls::LiveTls;
 use crate::plan::{Access, Listener};
+use crate::upstream::gate::House;
 
 /// A listener that all workers share; each has a socket of its own.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct LiveListener {
     /// Who may come: asked about every request, whenever its connection began.
     pub(super) access: Arc<ArcSwapOption<Access>>,
     inside: AtomicUsize,
+    /// Whose TLS handshake is under way, and who waits for that.
+    pub(super) handshakes: Arc<House>,
     closed: watch::Sender<bool>,
 }
 
@@ -29,17 +32,7 @@ pub struct Settings {
     /// What was planned.
     pub plan: Listener,
     /// Its TLS.
-    pub tls: Option<TlsAcceptorHandle>,
-}
-
-/// A [`TlsAcceptor`] that can be shown.
-#[derive(Clone)]
-pub struct TlsAcceptorHandle(pub TlsAcceptor);
-
-impl std::fmt::Debug for TlsAcceptorHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsAcceptor")
-    }
+    pub tls: Option<Arc<LiveTls>>,
 }
 
 /// One connection's place under `limits.connections`, for as long as it or its tunnel lives.
@@ -54,6 +47,7 @@ impl LiveListener {
             access: Arc::new(ArcSwapOption::new(settings.plan.access.clone())),
             settings: ArcSwap::from_pointee(settings),
             inside: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             closed: watch::Sender::new(false),
         })
     }

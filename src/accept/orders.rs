@@ -2,19 +2,32 @@
 //! thread carries an order out.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::exchange::{Part, Worker};
-use crate::tunnel::Pace;
+use crate::telemetry::{Sharded, UpstreamShard};
+use crate::tunnel::{Allowance, Pace};
 
 /// What is to become of some tunnels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Order {
     /// They are told to close, at the pace of the plan's `drain`, and so are those that still begin.
     Drain(Part),
     /// No further one is.
     Keep(Part),
+    /// Some of them are told to come back, each worker's share of what is allowed.
+    Shed {
+        /// Whose.
+        part: Part,
+        /// How many it has, through all workers.
+        of: usize,
+        /// How many may be told.
+        allowance: Arc<Allowance>,
+        /// Where they are counted.
+        counters: Arc<Sharded<UpstreamShard>>,
+    },
 }
 
 /// The boxes of all workers.
@@ -31,10 +44,10 @@ impl Orders {
     }
 
     /// Tells every worker.
-    pub fn send(&self, order: Order) {
+    pub fn send(&self, order: &Order) {
         for one in &self.boxes {
             // A worker that is gone has no tunnels.
-            one.send(order).ok();
+            one.send(order.clone()).ok();
         }
     }
 }
@@ -52,6 +65,10 @@ impl Order {
                 });
             }
             Self::Keep(part) => worker.roster.reopen(part.group()),
+            Self::Shed { part, of, allowance, counters } => {
+                let shed = worker.roster.shed(part.group(), of, &allowance);
+                counters.at(worker.id).rebalanced.add(shed as u64);
+            }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The PROXY protocol of a listener: reads the header that a load balancer sends before everything
-//! else, and no byte more. What its bytes mean is `header`'s; who may send one is the plan's.
-
-pub(super) mod header;
+//! else, and no byte more. What its bytes mean is `crate::proxy_protocol`'s; who may send one is the plan's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,8 +9,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use self::header::{Fault, Header, LARGEST, parse};
 use crate::plan::Networks;
+use crate::proxy_protocol::{Fault, Header, LARGEST, parse};
 
 /// Why a connection is closed before anything was read of it but its header.
 #[derive(Debug, thiserror::Error)]

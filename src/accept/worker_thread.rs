@@ -19,15 +19,17 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
-use super::live_listener::{LiveListener, Place, Settings, TlsAcceptorHandle};
+use super::handshakes::Turn;
+use super::live_listener::{LiveListener, Place, Settings};
 use super::orders::{Order, Orders};
+use super::tls::{Failed, LiveTls, Secured};
 use super::{preface, proxy_protocol, tls};
 use crate::config::Http2;
 use crate::drain::{self, Phase};
 use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TlsFailure};
 use crate::tunnel::{Pace, Stream};
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
@@ -337,13 +339,17 @@ impl WorkerThread {
         let Settings { plan, tls } = &**settings;
         let arrival = Arrival {
             peer,
+            reached: self.reached(&stream, plan),
             tls: tls.is_some(),
             scheme_unknown: false,
             access: Arc::clone(&live.access),
             server_name: None,
+            identity: None,
             header_timeout: plan.header_timeout,
             limits: plan.limits,
         };
+        let most = plan.tls.as_ref().and_then(|tls| tls.max_handshakes);
+        let turn = Turn::new(&live.handshakes, most);
         let worker = Rc::clone(&self.worker);
         let task = match (&plan.introduced_by, tls) {
             (Some(_), _) => {
@@ -358,7 +364,9 @@ impl WorkerThread {
                         () = drain::begun(&mut phase) => return None,
                     };
                     match tls {
-                        Some(tls) => over_tls(tls, plan, stream, arrival, worker, admission).await,
+                        Some(tls) => {
+                            over_tls((tls, turn), plan, stream, arrival, worker, admission).await
+                        }
                         None => {
                             preface::serve(stream, arrival, plan.http2, worker, admission).await
                         }
@@ -369,7 +377,7 @@ impl WorkerThread {
                 let settings = Arc::clone(&settings);
                 ClientTask::new(async move {
                     let Settings { plan, tls } = &*settings;
-                    over_tls(tls.as_ref()?, plan, stream, arrival, worker, admission).await
+                    over_tls((tls.as_ref()?, turn), plan, stream, arrival, worker, admission).await
                 })
             }
             (None, None) if plan.http2 == Http2::PriorKnowledge => {
@@ -380,6 +388,13 @@ impl WorkerThread {
             }
         };
         tokio::task::spawn_local(task);
+    }
+
+    /// What a client reached. The kernel is asked only where an upstream is to hear it.
+    fn reached(&self, stream: &TcpStream, plan: &Listener) -> Option<SocketAddr> {
+        let asked = self.worker.generation().plan.tells_destinations;
+        let told = asked.then(|| stream.local_addr().ok()).flatten();
+        told.or(plan.on.address())
     }
 }
 
@@ -395,9 +410,10 @@ async fn introduced(
     match proxy_protocol::take(&mut stream, arrival.peer, from, plan.header_timeout).await {
         Ok(header) => {
             let peer = header.source.unwrap_or(arrival.peer);
+            let reached = header.destination.or(arrival.reached);
             let tls = arrival.tls || header.tls == Some(true);
             let scheme_unknown = !arrival.tls && header.tls.is_none() && header.source.is_some();
-            Some((stream, Arrival { peer, tls, scheme_unknown, ..arrival }))
+            Some((stream, Arrival { peer, reached, tls, scheme_unknown, ..arrival }))
         }
         // A health check that only connects is everyday.
         Err(refused @ proxy_protocol::Refused::Silent) => {
@@ -414,32 +430,37 @@ async fn introduced(
 
 /// Serves a connection of a listener with TLS.
 async fn over_tls(
-    acceptor: &TlsAcceptorHandle,
+    (tls, turn): (&LiveTls, Turn),
     plan: &Listener,
     stream: TcpStream,
     arrival: Arrival,
     worker: Rc<Worker>,
     admission: Box<Admission>,
 ) -> Option<Carriage> {
-    let tls = plan.tls.as_ref()?;
-    let accepted = timeout(tls.handshake_timeout, acceptor.0.accept(stream)).await;
-    let stream = match accepted.unwrap_or_else(|late| Err(late.into())) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tls_failed(&worker, arrival.peer, &error);
-            return None;
+    // Out of the lock-free cell at once: a handshake takes seconds where a client is slow.
+    let termination = Arc::clone(&tls.current());
+    match termination.handshake(turn.comes(&worker), stream).await {
+        Ok(Secured { stream, server_name, identity, handshake }) => {
+            worker.counters().count_tls(handshake);
+            let arrival = Arrival { server_name, identity, ..arrival };
+            if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) {
+                let serving = exchange::serve_http2(stream, Vec::new(), arrival, worker, admission);
+                // Boxed, or every connection would be as large.
+                return Box::pin(serving).await;
+            }
+            exchange::serve(stream, Vec::new(), arrival, worker, admission).await
         }
-    };
-    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
-    let server_name = name.filter(|_| tls.refuse_host_mismatch);
-    let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-    let arrival = Arrival { server_name, ..arrival };
-    if speaks_http2 {
-        // Boxed, or every connection would be as large.
-        return Box::pin(exchange::serve_http2(stream, Vec::new(), arrival, worker, admission))
-            .await;
+        Err(failed) => {
+            if failed.cause == TlsFailure::Timeout && turn.was_in_vain(&worker, &plan.name) {
+                return None;
+            }
+            tls_failed(&worker, plan, arrival.peer, &failed);
+            if let Some(plain) = failed.plain {
+                Box::pin(exchange::turn_away(plain, &worker)).await;
+            }
+            None
+        }
     }
-    exchange::serve(stream, Vec::new(), arrival, worker, admission).await
 }
 
 /// One line a second however often something happens.
@@ -452,9 +473,13 @@ fn once_a_second(told: &mut Option<Instant>) -> bool {
     tell
 }
 
-fn tls_failed(worker: &Worker, peer: SocketAddr, error: &io::Error) {
-    worker.counters().tls_failures.inc();
-    tracing::info!(client = %peer.ip(), %error, "TLS handshake failed");
+fn tls_failed(worker: &Worker, plan: &Listener, peer: SocketAddr, failed: &Failed) {
+    worker.counters().count_tls_failure(failed.cause);
+    let cause = failed.cause.label();
+    tracing::info!(
+        client = %peer.ip(), listener = plan.name, cause, error = %failed.why,
+        "TLS handshake failed"
+    );
 }
 
 impl ClientStream for TcpStream {

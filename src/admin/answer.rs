@@ -49,12 +49,23 @@ fn page<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
         "/metrics" => text(StatusCode::OK, TEXT_FORMAT, state.metrics.encode()),
         "/healthz" => text(StatusCode::OK, PLAIN, "ok\n"),
         "/readyz" => match *state.phase.borrow() {
-            Phase::Serving => text(StatusCode::OK, PLAIN, "ready\n"),
+            Phase::Serving => text(StatusCode::OK, PLAIN, ready(state)),
             Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "starting\n"),
             _ => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
         },
         _ => text(StatusCode::OK, PLAIN, INDEX),
     }
+}
+
+/// A certificate that could not be renewed is told, and stops nothing: the one before it serves.
+fn ready(state: &AdminState) -> String {
+    let mut said = "ready\n".to_owned();
+    for file in state.metrics.tls_files().all() {
+        if let Some(problem) = file.problem {
+            said.push_str(&format!("warning: not renewed: {problem}\n"));
+        }
+    }
+    said
 }
 
 pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::{CommandError, ExplainArgs, load, print};
 use crate::exchange::{Preview, Verdict, Visitor, preview};
-use crate::plan::{Endpoint, Listener, Plan, Route};
+use crate::plan::{Discovered, Endpoint, Listener, Plan, ProxyVersion, Route};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     let plan = load::plan(&args.file)?;
@@ -134,7 +134,8 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
         return;
     }
     if let Some(upstream) = plan.upstream_of(route) {
-        let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
+        let written = upstream.endpoints.iter().map(endpoint);
+        let endpoints: Vec<String> = written.chain(upstream.discovered.iter().map(found)).collect();
         let slow = upstream.slow_start.map(|slow| format!(", slow start {slow:?}"));
         let endpoints = match upstream.builtin {
             Some(kind) => format!("built in: {}", kind.as_str()),
@@ -144,6 +145,20 @@ fn routed(text: &mut String, plan: &Plan, route: &Route, websocket: bool, verdic
             }
         };
         line(text, "upstream", format_args!("{} ({endpoints})", upstream.name));
+        if !upstream.source_addresses.is_empty() {
+            let sources: Vec<_> = upstream.source_addresses.iter().map(IpAddr::to_string).collect();
+            line(text, "from", format_args!("{}", sources.join(", ")));
+        }
+        if let Some(version) = upstream.proxy_protocol {
+            line(text, "before", format_args!("a PROXY header, {}", proxy_protocol(version)));
+        }
+        let gates = upstream.gates.to_string();
+        if !gates.is_empty() {
+            line(text, "gates", format_args!("{gates}"));
+        }
+        if let Some(rebalance) = &upstream.rebalance {
+            line(text, "rebalance", format_args!("{rebalance}"));
+        }
         if let Some(sticky) = &upstream.sticky {
             line(text, "sticky", format_args!("{sticky}"));
         }
@@ -176,6 +191,20 @@ fn endpoint(one: &Endpoint) -> String {
     let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
     let backup = if one.backup { " backup" } else { "" };
     format!("{}{weight}{backup}", one.label)
+}
+
+fn proxy_protocol(version: ProxyVersion) -> &'static str {
+    match version {
+        ProxyVersion::V1 => "v1",
+        ProxyVersion::V2 => "v2",
+    }
+}
+
+/// Where endpoints are found, with what is not as usual about them.
+fn found(one: &Discovered) -> String {
+    let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
+    let backup = if one.backup { " backup" } else { "" };
+    format!("{}{weight}{backup}", one.source)
 }
 
 fn kind(websocket: bool) -> &'static str {

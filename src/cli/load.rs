@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::CommandError;
-use crate::accept::tls;
+use crate::accept::tls::{self, Vault};
 use crate::config::{self, Config, Mistakes};
 use crate::plan::Plan;
 
@@ -13,9 +14,17 @@ use crate::plan::Plan;
 /// # Errors
 /// Every mistake as `file:line:column: what, and how to mend it`.
 pub(super) fn plan(file: &Path) -> Result<Plan, CommandError> {
+    Ok(doubted(file)?.0)
+}
+
+/// Like [`plan`], with what is no mistake and yet hardly meant.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn doubted(file: &Path) -> Result<(Plan, Vec<String>), CommandError> {
     let (config, mistakes) = config::read(file).map_err(CommandError::usage)?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    build(&config, folder, mistakes)
+    build_doubted(&config, folder, mistakes)
 }
 
 /// Where the admin listener is that `file` asks for.
@@ -32,11 +41,19 @@ pub(super) fn admin(file: &Path) -> Result<Option<SocketAddr>, CommandError> {
 pub(super) fn build(
     config: &Config,
     folder: &Path,
-    mut mistakes: Mistakes,
+    mistakes: Mistakes,
 ) -> Result<Plan, CommandError> {
+    Ok(build_doubted(config, folder, mistakes)?.0)
+}
+
+fn build_doubted(
+    config: &Config,
+    folder: &Path,
+    mut mistakes: Mistakes,
+) -> Result<(Plan, Vec<String>), CommandError> {
     let plan = Plan::build(config, folder, &mut mistakes);
-    for tls in plan.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        tls::load(tls, &mut mistakes);
-    }
-    mistakes.into_result(plan).map_err(CommandError::usage)
+    let loaded = tls::load(&plan, &Arc::new(Vault::default()), &mut mistakes);
+    let plan = mistakes.into_result(plan).map_err(CommandError::usage)?;
+    let doubts = tls::warnings(&plan, &loaded);
+    Ok((plan, doubts))
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::service_manager;
-use super::watch::Watch;
 use super::{CommandError, RunArgs, load};
 use crate::accept::PassedSockets;
 use crate::config::{self, Config, Format, Mistakes};
@@ -16,6 +15,7 @@ use crate::plan::Plan;
 use crate::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::telemetry::logs;
+use crate::watch::Watch;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let (plan, file) = plan(args)?;
@@ -129,9 +129,9 @@ async fn serve(
             told = true;
         }
     };
-    let current = server.generation();
+    let plan = server.plan();
     let stop_takes = move || {
-        let drain = current.load().plan.drain;
+        let drain = plan.borrow().drain;
         drain.delay.saturating_add(drain.timeout)
     };
     let told = service_manager::follow(server.phase(), stop_takes, limit);

@@ -20,9 +20,9 @@ pub struct Drain {
     /// back at once. A few take less: 50 ms each. Default: `20s`, and no more than two thirds of
     /// `timeout`.
     pub spread: Option<Time>,
-    /// What happens to open WebSockets whose route or endpoint a reload has removed: they are told to
-    /// close, spread over `spread`, or live on until they end by themselves. Those of routes with `frames: opaque`
-    /// cannot be told, and live on. Default: `drain`.
+    /// What happens to open WebSockets whose route or endpoint a reload has removed, or whose endpoint
+    /// is found no more: they are told to close, spread over `spread`, or live on until they end by
+    /// themselves. Those of routes with `frames: opaque` cannot be told, and live on. Default: `drain`.
     pub on_removed: Option<OnRemoved>,
     /// The close code that both sides of a WebSocket get. Default: `1012` (service restart).
     pub code: Option<Count>,

@@ -13,10 +13,13 @@ use super::{Count, Switch};
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of endpoint settings")]
 pub struct Endpoint {
-    /// Where it listens: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`. Required.
+    /// Where it listens: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`: one
+    /// server, whose name is resolved at each dial. Or who says where several listen, asked again and
+    /// again: `dns://chat.internal:9001` or `dns+srv://_ws._tcp.chat.internal`. Required.
     pub address: Option<String>,
     /// How much it takes beside the others: one of weight 3 takes three times as much as one of
-    /// weight 1. From 1 to 256. Default: `1`.
+    /// weight 1. From 1 to 256; each address of a `dns://` name has it, and SRV records bring their
+    /// own. Default: `1`.
     pub weight: Option<Count>,
     /// It takes something only while every endpoint that is no backup is out; whoever is bound to
     /// it by a cookie or a session stays with it. Default: `false`.

@@ -5,17 +5,21 @@ use serde::Deserialize;
 
 use super::{Count, Percent, Time};
 
-/// How fast new WebSockets may come to an upstream, all its servers and all workers together. Those
-/// that are open feel nothing of it.
+/// How fast new WebSockets may come to an upstream, and how many at once, all its servers and all
+/// workers together. Those that are open feel nothing of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upgrade settings")]
 pub struct Upgrades {
-    /// Upgrades a second; needed. Default: none.
+    /// Upgrades a second. Either this or `in_progress` is needed. Default: any number.
     pub rate: Option<Count>,
     /// Upgrades that may come at once after a quiet time. Default: a tenth of `rate`, but one.
     pub burst: Option<Count>,
-    /// For how long an upgrade may wait for its turn; one that would have to wait longer gets 503 at
-    /// once, with a Retry-After. Default: `2s`.
+    /// Upgrades that may be under way at once, each from its dial to the answer; further ones wait,
+    /// first come, first served. A server that does more for a handshake than for a socket (looking
+    /// up a session, say) is kept busy and not buried, however long it takes. Default: any number.
+    pub in_progress: Option<Count>,
+    /// For how long an upgrade may wait for its turn by both; one that waited in vain, or would have
+    /// to wait longer for `rate`, gets 503 with a Retry-After. Default: `2s`.
     pub wait: Option<Time>,
 }
 

@@ -35,7 +35,8 @@ pub struct ActiveCheck {
     pub kind: Option<CheckKind>,
     /// The path and query that are asked for; not with `tcp`. Default: `/`.
     pub path: Option<String>,
-    /// The Host of the question; not with `tcp`. Default: the endpoint's own `host:port`.
+    /// The Host of the question; not with `tcp`. Default: the endpoint's own `host:port`, or
+    /// `localhost` for a path.
     pub host: Option<String>,
     /// Further headers of the question, such as Origin or Authorization; not with `tcp`.
     /// Default: none.

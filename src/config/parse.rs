@@ -4,13 +4,13 @@
 //! serde stops at the first mistake. So the part that it stumbled over is noted, taken out of the
 //! tree, and the rest is read again; what comes back is the configuration without its broken parts.
 
-use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Value};
 
 use super::at::{At, Step};
 use super::positions::Mark;
-use super::{Config, Mistakes, variables, wording};
+use super::{Config, EndpointEntry, Mistakes, variables, wording};
 
 /// Nobody mends more at once, and each costs one more reading.
 const MOST_MISTAKES: usize = 100;
@@ -21,34 +21,63 @@ const MOST_MISTAKES: usize = 100;
 /// variable) is in the mistakes and not in the configuration, which is then only good for
 /// finding mistakes of meaning too. Text that is not YAML at all gives an empty configuration.
 pub fn parse(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Config, Mistakes) {
+    read_as(name, text, env, &SETTINGS)
+}
+
+/// The same for a file that is a list of endpoints.
+pub fn parse_endpoints(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Vec<EndpointEntry>, Mistakes) {
+    read_as(name, text, env, &ENDPOINTS)
+}
+
+/// What stands at the top of a file, and what is said where it does not.
+struct Top {
+    is: fn(&Value) -> bool,
+    empty: &'static str,
+    other: &'static str,
+}
+
+const SETTINGS: Top = Top {
+    is: |value| matches!(value, Value::Mapping(_)),
+    empty: "the file says nothing; write at least `listeners`, `routes` and `upstreams`",
+    other: "the file must be a mapping; write settings as `key: value`, such as `listeners:`",
+};
+
+const ENDPOINTS: Top = Top {
+    is: |value| matches!(value, Value::Sequence(_)),
+    empty: "the file says nothing; write a list of endpoints, such as `- 10.0.0.1:9001`",
+    other: "the file must be a list; write endpoints as `- 10.0.0.1:9001`, one a line",
+};
+
+fn read_as<T: DeserializeOwned + Default>(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    top: &Top,
+) -> (T, Mistakes) {
     // Editors on Windows begin a file with a mark that is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut mistakes = Mistakes::of(name, text);
-    let Some(mut tree) = tree(text, &mut mistakes) else {
-        return (Config::default(), mistakes);
+    let Some(mut tree) = tree(text, top, &mut mistakes) else {
+        return (T::default(), mistakes);
     };
     tidy(&mut tree, &At::root(), env, &mut mistakes);
-    let config = config(tree, &mut mistakes);
-    (config, mistakes)
+    let read = typed(tree, &mut mistakes);
+    (read, mistakes)
 }
 
-/// The tree of a text whose top level is a mapping.
-fn tree(text: &str, mistakes: &mut Mistakes) -> Option<Value> {
+/// The tree of a text with the right thing at its top.
+fn tree(text: &str, top: &Top, mistakes: &mut Mistakes) -> Option<Value> {
     let (mark, what) = match serde_yaml::from_str(text) {
-        Ok(tree @ Value::Mapping(_)) => return Some(tree),
-        Ok(Value::Null) => (
-            Mark::TOP,
-            "the file says nothing; write at least `listeners`, `routes` and `upstreams`"
-                .to_owned(),
-        ),
-        Ok(_) => (
-            mistakes.mark(&At::root()),
-            "the file must be a mapping; write settings as `key: value`, such as `listeners:`"
-                .to_owned(),
-        ),
+        Ok(tree) if (top.is)(&tree) => return Some(tree),
+        Ok(Value::Null) => (Mark::TOP, top.empty),
+        Ok(_) => (mistakes.mark(&At::root()), top.other),
         Err(error) => return not_yaml(text, &error, mistakes),
     };
-    mistakes.fatal(mark, what);
+    mistakes.fatal(mark, what.to_owned());
     None
 }
 
@@ -174,12 +203,12 @@ fn scalar(key: &Value) -> String {
     }
 }
 
-fn config(mut tree: Value, mistakes: &mut Mistakes) -> Config {
+fn typed<T: DeserializeOwned + Default>(mut tree: Value, mistakes: &mut Mistakes) -> T {
     for _ in 0..MOST_MISTAKES {
-        let error = match serde_path_to_error::deserialize::<_, Config>(&tree) {
-            Ok(config) => {
+        let error = match serde_path_to_error::deserialize::<_, T>(&tree) {
+            Ok(read) => {
                 nothing_written(&tree, &At::root(), mistakes);
-                return config;
+                return read;
             }
             Err(error) => error,
         };
@@ -200,19 +229,19 @@ fn config(mut tree: Value, mistakes: &mut Mistakes) -> Config {
         let what = wording::plain(&message, key);
         mistakes.fault(&in_file, wording::is_about_key(&message), what);
         if !prune(&mut tree, at.steps(), mistakes) {
-            return Config::default();
+            return T::default();
         }
     }
     // serde may still stumble, but over nothing that this list should be longer for.
-    if let Ok(config) = Config::deserialize(&tree) {
-        return config;
+    if let Ok(read) = T::deserialize(&tree) {
+        return read;
     }
     mistakes.fault(
         &At::root(),
         false,
         "there are more mistakes than are listed; mend these first".to_owned(),
     );
-    Config::default()
+    T::default()
 }
 
 /// Where serde stumbled, as a place in the tree that it read.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Config, Mistakes, parse};
+use super::{Config, EndpointEntry, Mistakes, parse, parse_endpoints};
 
 /// No configuration is near this size; a device or a log file named by mistake is.
 const LARGEST: u64 = 16 << 20;
@@ -51,6 +51,15 @@ pub fn read(path: &Path) -> Result<(Config, Mistakes), ReadError> {
     let text = text(path)?;
     // A variable that is not UTF-8 counts as unset.
     Ok(parse(&path.display().to_string(), &text, &|name| std::env::var(name).ok()))
+}
+
+/// The same for a file that is a list of endpoints.
+///
+/// # Errors
+/// When the file cannot be read as text.
+pub fn read_endpoints(path: &Path) -> Result<(Vec<EndpointEntry>, Mistakes), ReadError> {
+    let text = text(path)?;
+    Ok(parse_endpoints(&path.display().to_string(), &text, &|name| std::env::var(name).ok()))
 }
 
 fn text(path: &Path) -> Result<String, ReadError> {

@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use super::schema::{schema, without_default};
 use super::{
-    ActiveCheck, Admin, Breaker, Certificate, Config, Cors, Drain, Endpoint, HashField, Health,
-    Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive, ProxyProtocol,
-    Queue, Rate, Retries, Route, StickyBy, StickyCookie, Timeouts, Tls, Upgrades, Upstream,
-    WebSocket,
+    ActiveCheck, Admin, Breaker, Certificate, ClientAuth, Config, Cors, Drain, Endpoint, HashField,
+    Health, Heartbeat, KeepAlive, Limits, Listener, Log, Match, MaxConnections, Passive,
+    ProxyProtocol, Queue, Rate, Rebalance, Resolver, Retries, Route, StickyBy, StickyCookie,
+    Timeouts, Tls, Upgrades, Upstream, WebSocket,
 };
 
 /// The sections in the order of the page: the type, its heading, and its keys in order.
-fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
+fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 33] {
     [
         ("Config", "The file", keys::<Config>()),
         ("Listener", "listeners[]", keys::<Listener>()),
@@ -25,6 +25,7 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
         ("ProxyProtocol", "listeners[].proxy_protocol", keys::<ProxyProtocol>()),
         ("Tls", "listeners[].tls", keys::<Tls>()),
         ("Certificate", "listeners[].tls.certificates[]", keys::<Certificate>()),
+        ("ClientAuth", "listeners[].tls.client_auth", keys::<ClientAuth>()),
         ("Route", "routes[]", keys::<Route>()),
         ("Match", "routes[].match", keys::<Match>()),
         ("Cors", "routes[].cors", keys::<Cors>()),
@@ -50,6 +51,8 @@ fn sections() -> [(&'static str, &'static str, Vec<&'static str>); 30] {
         ("Queue", "upstreams.NAME.queue", keys::<Queue>()),
         ("Retries", "upstreams.NAME.retries", keys::<Retries>()),
         ("Breaker", "upstreams.NAME.breaker", keys::<Breaker>()),
+        ("Resolver", "resolver", keys::<Resolver>()),
+        ("Rebalance", "upstreams.NAME.rebalance", keys::<Rebalance>()),
         ("Admin", "admin", keys::<Admin>()),
         ("Drain", "drain", keys::<Drain>()),
         ("Log", "log", keys::<Log>()),
@@ -101,7 +104,7 @@ pub fn reference() -> String {
     page
 }
 
-const SCALARS: [(&str, &str); 7] = [
+const SCALARS: [(&str, &str); 8] = [
     ("Time", "time"),
     ("Limit", "time or `off`"),
     ("Size", "size"),
@@ -109,6 +112,7 @@ const SCALARS: [(&str, &str); 7] = [
     ("Switch", "switch"),
     ("Percent", "share"),
     ("Statuses", "statuses"),
+    ("TlsVersion", "version"),
 ];
 
 fn line(page: &mut String, text: &str) {

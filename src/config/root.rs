@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Admin, Count, Drain, Listener, Log, Route, Secret, Switch, Timeouts, Upstream, WebSocket,
+    Admin, Count, Drain, Listener, Log, Resolver, Route, Secret, Switch, Timeouts, Upstream,
+    WebSocket,
 };
 
 /// A whole configuration file.
@@ -20,6 +21,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The groups of servers that routes send requests to, by name. Default: none.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// How endpoints of `dns://` are looked up. Default: each its own.
+    pub resolver: Resolver,
     /// The listener for metrics and health. Without it there is none. Default: off.
     pub admin: Option<Admin>,
     /// Timeouts of every route that does not set its own. Default: each its own.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue, Retries,
-    Sticky, Time, Upgrades,
+    Balance, Breaker, Count, EndpointEntry, HashBy, Health, Limit, MaxConnections, Queue,
+    Rebalance, Retries, Sticky, Time, Upgrades,
 };
 
 /// A group of servers that do the same work.
@@ -13,8 +13,14 @@ use super::{
 #[serde(default, deny_unknown_fields, expecting = "a mapping of upstream settings")]
 pub struct Upstream {
     /// The servers: `10.0.0.1:9001`, `chat.internal:9001` or `http://chat.internal:9001`, or a
-    /// mapping. Either these or `builtin` is needed. Default: none.
+    /// mapping. `dns://chat.internal:9001` stands for every address of that name, and
+    /// `dns+srv://_ws._tcp.chat.internal` for what its SRV records name; both follow the DNS. Either
+    /// these, `endpoints_file` or `builtin` is needed. Default: none.
     pub endpoints: Vec<EndpointEntry>,
+    /// A file with further endpoints: a YAML or JSON list like `endpoints`, without `dns://`. It is
+    /// read again whenever it changes; as long as it is broken, empty or gone, the last list holds.
+    /// Default: none.
+    pub endpoints_file: Option<String>,
     /// A server inside Bowline, in place of endpoints. Default: none.
     pub builtin: Option<Builtin>,
     /// Which endpoint gets the next request. Default: `least_connections`.
@@ -32,6 +38,14 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// Idle connections kept for the next request. Default: each its own.
     pub keep_alive: KeepAlive,
+    /// Addresses of this machine (`10.0.0.5`) that connections come from, in turn. Each has ports of its
+    /// own, some 28,000 to one endpoint with Linux's defaults. Of each endpoint's family at least one, or
+    /// the kernel chooses there. Default: what the kernel chooses.
+    pub source_addresses: Vec<String>,
+    /// Each connection begins with a header of the PROXY protocol that names the client and the address
+    /// that it reached: `v1` or `v2`. Such a connection carries one request, for the next one may be another
+    /// client's. Checks say that they are none. Default: no header.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Which servers count as down. Default: each its own.
     pub health: Health,
     /// How fast new WebSockets may come. Default: as fast as clients open them.
@@ -44,6 +58,18 @@ pub struct Upstream {
     pub retries: Retries,
     /// When an upstream that fails is spared. Default: never.
     pub breaker: Option<Breaker>,
+    /// Whether open WebSockets are moved to endpoints that appear or come back. Default: never.
+    pub rebalance: Option<Rebalance>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Bytes.
+    V2,
 }
 
 /// A server inside Bowline.
@@ -65,6 +91,11 @@ pub struct KeepAlive {
     pub idle: Option<Time>,
     /// How many idle connections each worker keeps to each endpoint; 0 keeps none. Default: `64`.
     pub max: Option<Count>,
+    /// A connection is not used again once it is so old, or up to a tenth younger, at random, so that
+    /// not all are replaced at once: behind a name or a balancer, new ones find new servers. Default: `off`.
+    pub max_age: Option<Limit>,
+    /// A connection is not used again after so many requests. Default: any number.
+    pub max_requests: Option<Count>,
 }
 
 impl Builtin {

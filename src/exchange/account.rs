@@ -33,6 +33,7 @@ pub(super) struct Account {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) client: IpAddr,
+    pub(super) certificate: Option<Arc<str>>,
     pub(super) method: Method,
     pub(super) host: String,
     pub(super) path: String,
@@ -118,6 +119,7 @@ impl Drop for Account {
         let Some(line) = &self.line else { return };
         access::request(&access::RequestLine {
             client: line.client,
+            certificate: line.certificate.as_deref(),
             method: &line.method,
             host: &line.host,
             path: &line.path,

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, Version};
-use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::part;
@@ -20,14 +19,15 @@ use super::service::Conversation;
 use super::upgrade;
 use super::worker::Worker;
 use crate::generation::{LiveRoute, Way};
+use crate::jitter::somewhat_less;
 use crate::telemetry::{RouteShard, access};
 use crate::tunnel::{Closer, Ended, Extensions, Heading, Leg, Reason, Stream, Tunnel, Watch};
-use crate::upstream::{self, Lease};
+use crate::upstream::{Lease, Socket};
 
 /// The upstream half of a tunnel whose 101 is on its way to the client.
 #[derive(Debug)]
 pub(super) struct Pending {
-    upstream: TcpStream,
+    upstream: Socket,
     read_ahead: Vec<u8>,
     extensions: Extensions,
     max_age: Option<Duration>,
@@ -38,6 +38,7 @@ pub(super) struct Pending {
 /// What only the line of the opening tells; kept until there is a tunnel.
 #[derive(Debug)]
 struct Opening {
+    certificate: Option<Arc<str>>,
     host: String,
     path: String,
     version: Version,
@@ -51,7 +52,8 @@ struct Held {
     worker: Rc<Worker>,
     lease: Lease,
     route: Arc<LiveRoute>,
-    client: IpAddr,
+    /// IPv4 as mapped: either kind would be eight bytes more.
+    client: Ipv6Addr,
     id: u64,
 }
 
@@ -61,7 +63,7 @@ impl Pending {
         conversation: &Conversation,
         way: Way<'_>,
         client: IpAddr,
-        stream: TcpStream,
+        socket: Socket,
         read_ahead: Vec<u8>,
         lease: Lease,
         account: &Account,
@@ -69,13 +71,18 @@ impl Pending {
     ) -> Self {
         // Where the upstream is pinged, the kernel need not ask it too: three system calls less.
         if !way.route.websocket.metered || way.route.websocket.upstream_pulse.is_none() {
-            upstream::keep_alive(&stream);
+            socket.keep_alive();
         }
         let worker = Rc::clone(&conversation.worker);
+        let client = match client {
+            IpAddr::V4(client) => client.to_ipv6_mapped(),
+            IpAddr::V6(client) => client,
+        };
         let id = worker.next_tunnel_id();
         let subprotocol = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|one| one.to_str().ok());
         let opening = account.line().map(|line| {
             Box::new(Opening {
+                certificate: line.certificate.clone(),
                 host: line.host.clone(),
                 path: line.path.clone(),
                 version: line.version,
@@ -84,7 +91,7 @@ impl Pending {
             })
         });
         Self {
-            upstream: stream,
+            upstream: socket,
             read_ahead,
             opening,
             extensions: upgrade::agreed(answer),
@@ -112,17 +119,12 @@ impl Pending {
     }
 }
 
-/// Up to a tenth less, at random.
-fn somewhat_less(age: Duration) -> Duration {
-    let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-    age.mul_f64(1.0 - part / 10.0)
-}
-
 impl Opening {
     fn tell(&self, held: &Held) {
         access::tunnel_open(&access::TunnelOpen {
             id: held.id,
-            client: held.client,
+            client: held.client(),
+            certificate: self.certificate.as_deref(),
             host: &self.host,
             path: &self.path,
             version: self.version,
@@ -136,6 +138,10 @@ impl Opening {
 }
 
 impl Held {
+    fn client(&self) -> IpAddr {
+        IpAddr::V6(self.client).to_canonical()
+    }
+
     fn counters(&self) -> &RouteShard {
         self.route.counters.at(self.worker.id)
     }
@@ -155,9 +161,22 @@ impl Watch for Held {
     }
 }
 
+impl Stream for Socket {
+    // As long as there is no TLS among the kinds: that has a close_notify to say.
+    const DROP_IS_FIN: bool = true;
+
+    fn give_up_after(&self, time: Duration) {
+        Socket::give_up_after(self, time);
+    }
+
+    fn reset(&mut self) {
+        self.reset_on_close();
+    }
+}
+
 /// A tunnel as a future: when it has ended, that is counted and told, and everything is let go.
 pub(super) struct Carried<C> {
-    tunnel: Tunnel<C, TcpStream, Held>,
+    tunnel: Tunnel<C, Socket, Held>,
     _admission: Box<dyn Any>,
 }
 
@@ -180,7 +199,7 @@ where
         if access::enabled() {
             access::tunnel_close(&access::TunnelClose {
                 id: held.id,
-                client: held.client,
+                client: held.client(),
                 route: &held.route.name,
                 upstream: &held.lease.endpoint().upstream,
                 endpoint: &held.lease.endpoint().label,
@@ -199,6 +218,8 @@ fn is_lost(ended: &Ended) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::client_task::Carriage;
 use super::front::Front;
+use super::identity::Identity;
 use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
 use super::worker::Worker;
@@ -41,6 +42,9 @@ pub trait ClientStream: Stream + 'static {
 pub struct Arrival {
     /// The other end.
     pub peer: SocketAddr,
+    /// What it was to reach: its own address here, or the one that a PROXY header tells. The listener's, if
+    /// that is known, where nobody wanted to know when it came.
+    pub reached: Option<SocketAddr>,
     /// Whether it is TLS.
     pub tls: bool,
     /// A proxy may have ended TLS before, and nobody has said whether it did.
@@ -49,6 +53,8 @@ pub struct Arrival {
     pub access: Arc<ArcSwapOption<Access>>,
     /// The TLS server name, when a Host that differs from it is to be refused.
     pub server_name: Option<String>,
+    /// Who it has proved to be by a certificate; `None` where it was not asked for one.
+    pub identity: Option<Box<Identity>>,
     /// For a request head to arrive, and between requests.
     pub header_timeout: Duration,
     /// What the client may send.
@@ -98,6 +104,14 @@ pub async fn serve<S: ClientStream>(
     None
 }
 
+/// Answers whoever speaks HTTP where TLS is spoken, and closes.
+pub async fn turn_away<S: ClientStream>(stream: S, worker: &Worker) {
+    worker.counters().count_failure(Failure::BadRequest);
+    let refusal = Refusal::new(Failure::BadRequest)
+        .because("this port speaks TLS: use https:// or wss:// to reach it");
+    last_answer(stream, refusal, worker).await;
+}
+
 /// Polls hyper until the connection is done, telling it once when the process drains.
 async fn drive<S: ClientStream>(
     connection: &mut Connection<Front<S>, ExchangeService>,
@@ -126,7 +140,7 @@ async fn drive<S: ClientStream>(
 
 /// `said_something`: bytes of a head are there that hyper could not make a request of.
 async fn failed<S: ClientStream>(
-    mut stream: S,
+    stream: S,
     error: &hyper::Error,
     said_something: bool,
     conversation: &Conversation,
@@ -155,8 +169,12 @@ async fn failed<S: ClientStream>(
         tracing::debug!(client = %conversation.sender.peer.ip(), %error, "a client connection ended early");
         return;
     };
-    let generation = conversation.worker.generation();
-    let answer = refusal.closing().answer(None, &generation.plan.pseudonym);
+    last_answer(stream, refusal, &conversation.worker).await;
+}
+
+/// Writes an answer behind hyper's back, and closes.
+async fn last_answer<S: ClientStream>(mut stream: S, refusal: Refusal, worker: &Worker) {
+    let answer = refusal.closing().answer(None, &worker.generation().plan.pseudonym);
     // A client that does not read its answer is not waited for.
     drop(timeout(LINGER, stream.write_all(&super::reply::to_bytes(&answer))).await);
     linger(stream).await;

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -13,8 +14,9 @@ use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
+use crate::jitter::somewhat_less;
 use crate::upstream::http1::{AnswerError, Connection};
-use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, dial, is_local};
+use crate::upstream::{Claim, Endpoint, Lease, Mishap, Shut, is_local};
 
 /// The attempts of one request: what it has tried in vain, and what is told of what it met.
 #[derive(Debug)]
@@ -23,22 +25,28 @@ pub(super) struct Attempts<'a> {
     way: Way<'a>,
     tried: Vec<Arc<Endpoint>>,
     last: Option<Failure>,
+    /// What goes out first on a connection of its own; such a one serves nobody else.
+    preface: Option<Bytes>,
     /// It is to show whether its upstream is well again, and has not yet.
     probe: bool,
 }
 
 impl<'a> Attempts<'a> {
-    /// None yet.
+    /// None yet. `preface` is what goes out first on each connection that they dial.
     ///
     /// # Errors
     /// The refusal that the client gets when the upstream is spared.
-    pub(super) fn begin(worker: &'a Worker, way: Way<'a>) -> Result<Self, Refusal> {
+    pub(super) fn begin(
+        worker: &'a Worker,
+        way: Way<'a>,
+        preface: Option<Bytes>,
+    ) -> Result<Self, Refusal> {
         let probe = worker.ledger.ask(way.upstream).map_err(|after| {
             Refusal::new(Failure::BreakerOpen)
                 .because("breaker: too many requests to this upstream failed")
                 .retry_after(after)
         })?;
-        Ok(Self { worker, way, tried: Vec::new(), last: None, probe })
+        Ok(Self { worker, way, tried: Vec::new(), last: None, preface, probe })
     }
 
     /// Claims the next endpoint, waiting for one where they are full and there is a queue.
@@ -95,6 +103,11 @@ impl<'a> Attempts<'a> {
         self.last = Some(failure);
     }
 
+    /// Whether a kept connection will do.
+    pub(super) fn may_reuse(&self) -> bool {
+        self.preface.is_none()
+    }
+
     /// Whether something was tried already.
     pub(super) fn is_retry(&self) -> bool {
         !self.tried.is_empty()
@@ -123,17 +136,21 @@ pub(super) async fn connect(
     let began = Instant::now();
     let patience = way.route.timeouts.connect;
     // Boxed: most requests find a pooled connection and never dial.
-    let dialling = Box::pin(timer.within(patience, dial(&lease.endpoint().target)));
+    let dialling = way.upstream.dial(lease.endpoint(), worker.id);
+    let dialling = Box::pin(timer.within(patience, dialling));
     let (failure, error) = match dialling.await {
-        Some(Ok(stream)) => {
+        Some(Ok(socket)) => {
             counters.connects.inc();
             counters.connect_seconds.observe(began.elapsed());
-            return Ok(Connection::new(stream));
+            return Ok(match &attempts.preface {
+                Some(preface) => Connection::once(socket, preface.clone()),
+                None => {
+                    let age = way.upstream.keep_alive.max_age.map(somewhat_less);
+                    Connection::lasting(socket, age.and_then(|age| began.checked_add(age)))
+                }
+            });
         }
-        Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            (Failure::ConnectRefused, error)
-        }
-        Some(Err(error)) => (Failure::ConnectFailed, error),
+        Some(Err(error)) => (not_connected(&error), error),
         None => (Failure::ConnectTimeout, io::ErrorKind::TimedOut.into()),
     };
     if !is_local(&error) {
@@ -145,6 +162,15 @@ pub(super) async fn connect(
         "cannot connect to an endpoint"
     );
     Err(failure)
+}
+
+/// What a failed dial says about the upstream.
+fn not_connected(error: &io::Error) -> Failure {
+    match error.kind() {
+        // A path that is not there is a server that does not run.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Failure::ConnectRefused,
+        _ => Failure::ConnectFailed,
+    }
 }
 
 /// What a missing answer says about the upstream.

@@ -4,14 +4,20 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::reply::Refusal;
 use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::generation::Way;
+use crate::plan::InProgress;
+use crate::upstream::gate::Seat;
 use crate::upstream::{Claim, Endpoint, Lease, Shut, Upstream};
 
-/// Waits until it is an upgrade's turn. One that leaves meanwhile leaves its turn unused.
+/// Waits until it is an upgrade's turn. One that leaves meanwhile leaves its turn unused: those
+/// behind it were told their own when they came, and moving the end of the line forward would only
+/// give newcomers turns that others have. What it costs is one upgrade's time of the rate.
 ///
 /// # Errors
 /// The refusal that the client gets when that would take too long.
@@ -46,6 +52,37 @@ pub(super) async fn pace(timer: &LazyTimer, way: Way<'_>) -> Result<(), Refusal>
     Ok(())
 }
 
+/// Waits until fewer upgrades are under way than may be, behind all who wait already; `began` is when
+/// this one began to wait for anything. It counts as under way while the seat is held.
+///
+/// # Errors
+/// The refusal that the client gets when that takes too long.
+pub(super) async fn turn(
+    worker: &Worker,
+    timer: &LazyTimer,
+    way: Way<'_>,
+    began: Instant,
+) -> Result<Seat, Refusal> {
+    let Some((InProgress { most, wait }, porch)) = &way.upstream.in_progress else {
+        return Ok(Seat::default());
+    };
+    if let Some(seat) = porch.seat_for_newcomer(most.get()) {
+        return Ok(seat);
+    }
+    way.upstream.counters.at(worker.id).upgrades_queued.inc();
+    // Boxed: few ever wait, and every upgrade would carry its size.
+    let queued = Box::pin(porch.queue(most.get()));
+    if let Some(seat) = timer.within(wait.saturating_sub(began.elapsed()), queued).await {
+        return Ok(seat);
+    }
+    let limit =
+        format!("upgrades.in_progress: {most} were under way to this upstream all the time");
+    if porch.told.may_tell() {
+        tracing::warn!(upstream = &*way.upstream.name, limit, "upgrades are refused");
+    }
+    Err(Refusal::new(Failure::UpgradesInProgress).because(limit))
+}
+
 /// Waits in the queue of a full upstream, if it has one, for an endpoint that is not in `tried`.
 ///
 /// # Errors
@@ -69,7 +106,7 @@ pub(super) async fn queue(
         Err(Shut::Full) => None,
         Err(Shut::NoEndpoint) => Some(None),
     };
-    match timer.within(terms.wait, place.wait(attempt)).await {
+    match timer.within(terms.wait, place.wait(attempt, || upstream.next_return())).await {
         Some(lease) => lease.ok_or(None),
         None => Err(Some(full(upstream, ", and none ended while this one waited"))),
     }

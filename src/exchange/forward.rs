@@ -36,6 +36,8 @@ pub(super) struct Outbound {
     head: Bytes,
     framing: Framing,
     body: Option<RequestBody>,
+    /// Says who asks, where the upstream wants to hear it first.
+    preface: Option<Bytes>,
     /// Its connection is not for anybody else afterwards.
     is_personal: bool,
 }
@@ -63,7 +65,7 @@ pub(super) async fn forward(
     mut request: Outbound,
     story: &BodyStory,
 ) -> Result<Forwarded, Refusal> {
-    let mut attempts = Attempts::begin(worker, way)?;
+    let mut attempts = Attempts::begin(worker, way, request.preface.take())?;
     let mut repeatable = request.body.is_none() && request.method.is_idempotent();
     let mut fresh_only = false;
     loop {
@@ -76,7 +78,7 @@ pub(super) async fn forward(
                     continue;
                 }
             };
-        let Outbound { method, head, framing, body, is_personal } = &mut request;
+        let Outbound { method, head, framing, body, is_personal, .. } = &mut request;
         let mut in_flight =
             InFlight::new(connection, method.clone(), head.clone(), body.take(), *framing);
         let patience = way.route.timeouts.response;
@@ -159,7 +161,10 @@ async fn connection(
     if attempts.is_retry() || fresh_only {
         counters.retries.inc();
     }
-    if !fresh_only && let Some(connection) = worker.pool.take(lease.endpoint()) {
+    if !fresh_only
+        && attempts.may_reuse()
+        && let Some(connection) = worker.pool.take(lease.endpoint())
+    {
         counters.reused.inc();
         return Ok((connection, true));
     }
@@ -233,12 +238,13 @@ impl Forwarded {
     }
 }
 
-/// A request with these fields, `length` being their Content-Length.
+/// A request with these fields, `length` being their Content-Length, and `preface` before it.
 pub(super) fn outbound(
     parts: &Parts,
     fields: &OutboundFields,
     length: Option<u64>,
     body: RequestBody,
+    preface: Option<Bytes>,
 ) -> Outbound {
     let framing = match (body.is_none(), length) {
         (true, _) => Framing::Empty,
@@ -251,6 +257,7 @@ pub(super) fn outbound(
         head: request_head(&parts.method, &target, fields.iter(), framing),
         framing,
         body: (!body.is_none()).then_some(body),
+        preface,
         is_personal: connection_auth::is_bound(&fields.said, &AUTHORIZATION),
     }
 }

@@ -2,17 +2,21 @@
 //! A client's own copies are dropped unless it is a trusted proxy.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{FORWARDED, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::hygiene::remove_all;
+use super::identity::{Identity, claims_certificate};
 use super::outbound_fields::OutboundFields;
 use super::provenance::{Walk, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::config;
 use crate::guard::origin::{Asked, Scheme};
 use crate::plan::{Networks, Plan};
+use crate::proxy_protocol::Ends;
 
 /// The sender of a connection's requests; made once a connection.
 #[derive(Clone, Debug)]
@@ -23,15 +27,50 @@ pub(super) struct Sender {
     pub(super) tls: bool,
     /// Whether a proxy in front may have ended TLS, and did not say so.
     scheme_unknown: bool,
+    /// What the client reached, where that is known.
+    reached: Option<SocketAddr>,
     /// Its address as a field's value.
     address: HeaderValue,
+    /// Who it has proved to be; `None` where it was not asked for a certificate.
+    identity: Option<Rc<Identity>>,
 }
 
 impl Sender {
-    /// Notes a connection's other end.
-    pub(super) fn new(peer: SocketAddr, tls: bool, scheme_unknown: bool) -> Self {
+    /// Notes a connection's two ends.
+    pub(super) fn new(
+        peer: SocketAddr,
+        reached: Option<SocketAddr>,
+        tls: bool,
+        scheme_unknown: bool,
+    ) -> Self {
         let ip = peer.ip().to_canonical();
-        Self { peer: SocketAddr::new(ip, peer.port()), tls, scheme_unknown, address: value(ip) }
+        let peer = SocketAddr::new(ip, peer.port());
+        let address = value(ip);
+        Self { peer, tls, scheme_unknown, reached, address, identity: None }
+    }
+
+    /// Both ends of the client's own connection. Behind trusted proxies its port may be unknown, and so is
+    /// what it reached there: told is what the nearest of them reached here.
+    pub(super) fn ends(&self, headers: &HeaderMap, trusted: &Networks) -> Ends {
+        let source = if trusted.contains(self.peer.ip()) {
+            let walk = Walk::new(self.peer.ip(), headers, trusted);
+            SocketAddr::new(walk.client, walk.port)
+        } else {
+            self.peer
+        };
+        // The header has no word for an unknown one.
+        let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Ends { source, destination: self.reached.unwrap_or(unknown) }
+    }
+
+    /// Notes who the other end has proved to be.
+    pub(super) fn identified(self, identity: Option<Box<Identity>>) -> Self {
+        Self { identity: identity.map(Rc::from), ..self }
+    }
+
+    /// The subject of the certificate that the other end has shown.
+    pub(super) fn subject(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref()?.subject()
     }
 
     /// The client's address: the peer's, or what trusted proxies say.
@@ -64,6 +103,11 @@ impl Sender {
     ) {
         if !trusted.contains(self.peer.ip()) {
             drop_forged(&mut fields.said);
+        }
+        if let Some(identity) = &self.identity {
+            // What was asked here is answered here: no proxy in front speaks for another client.
+            remove_all(&mut fields.said, claims_certificate);
+            identity.fields().for_each(|(name, value)| fields.add(name, value));
         }
         let (x, rfc7239) = match kind {
             config::Forwarded::Both => (true, true),
@@ -178,7 +222,10 @@ const CLAIMS: [&[u8]; 6] = [
 
 /// Whether a field is one that only a proxy in front may say, in one of the spellings that frameworks
 /// take for it (`X_Forwarded_For`, `X.Forwarded.For`).
-fn claims_origin(name: &HeaderName) -> bool {
+fn claims_origin(field: &HeaderName) -> bool {
+    if claims_certificate(field) {
+        return true;
+    }
     let begins = |name: &[u8], wanted: &[u8]| {
         name.len() >= wanted.len()
             && name.iter().zip(wanted).all(|(byte, wanted)| match *wanted {
@@ -187,7 +234,7 @@ fn claims_origin(name: &HeaderName) -> bool {
             })
     };
     let is = |name: &[u8], wanted: &[u8]| name.len() == wanted.len() && begins(name, wanted);
-    match name.as_str().as_bytes() {
+    match field.as_str().as_bytes() {
         [b'x', b'-' | b'_' | b'.', rest @ ..] => {
             // Forwarded is a family (-For, -Port, -Prefix ...), the others are names.
             begins(rest, b"forwarded") || X_CLAIMS.iter().any(|claim| is(rest, claim))

@@ -5,6 +5,7 @@ use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PR
 use http::{HeaderMap, HeaderValue, Request};
 
 use super::hygiene::ConnectionOptions;
+use super::path;
 use super::upgrade::UpgradeRequest;
 
 /// A client's handshake, whose answer can be checked.
@@ -44,4 +45,11 @@ impl Offer {
     pub fn check(&self, answer: &HeaderMap) -> Result<(), &'static str> {
         self.0.check(answer)
     }
+}
+
+/// The normal form of a path, and what some servers take that for; `None` when it is refused.
+pub fn readings(path: &str, merge_slashes: bool) -> Option<(String, Option<String>)> {
+    let normal = path::normal(path, merge_slashes).ok()?;
+    let other = path::other_reading(&normal).ok()?;
+    Some((normal.into_owned(), other))
 }

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, response};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::dialling::{self, Attempts};
@@ -19,7 +18,7 @@ use crate::generation::Way;
 use crate::upstream::http1::{
     AnswerBody, AnswerError, Connection, Framing, InFlight, request_head,
 };
-use crate::upstream::{Claim, Lease, Mishap};
+use crate::upstream::{Claim, Lease, Mishap, Socket};
 
 /// What an upstream made of an upgrade.
 pub(super) enum Answer {
@@ -28,7 +27,7 @@ pub(super) enum Answer {
         /// The 101's head.
         head: Box<response::Parts>,
         /// The connection.
-        stream: TcpStream,
+        socket: Socket,
         /// What the upstream sent right behind its 101.
         read_ahead: Bytes,
         /// The endpoint, counted as a tunnel.
@@ -43,8 +42,19 @@ pub(super) enum Answer {
     },
 }
 
-/// Asks `way`'s upstream for the upgrade, one endpoint after another until one answers. `fields`
-/// are those of the handshake as the upstream shall see them.
+/// An upgrade as the upstream shall see it.
+pub(super) struct Question<'a> {
+    /// What the client asked for, which the answer must fit.
+    pub(super) upgrade: &'a UpgradeRequest,
+    /// In origin-form.
+    pub(super) target: &'a str,
+    /// The fields of the handshake.
+    pub(super) fields: &'a OutboundFields,
+    /// What goes out before it.
+    pub(super) preface: Option<Bytes>,
+}
+
+/// Asks `way`'s upstream for the upgrade, one endpoint after another until one answers.
 ///
 /// # Errors
 /// The refusal that the client gets.
@@ -53,12 +63,14 @@ pub(super) async fn open(
     timer: &LazyTimer,
     way: Way<'_>,
     claim: &Claim,
-    upgrade: &UpgradeRequest,
-    target: &str,
-    fields: &OutboundFields,
+    question: Question<'_>,
 ) -> Result<Answer, Refusal> {
-    let mut attempts = Attempts::begin(worker, way)?;
+    let Question { upgrade, target, fields, preface } = question;
+    let mut attempts = Attempts::begin(worker, way, preface)?;
+    let began = Instant::now();
     entry::pace(timer, way).await?;
+    // Until there is an answer, or none.
+    let _seat = entry::turn(worker, timer, way, began).await?;
     let patience = way.route.timeouts.handshake;
     let head = request_head(&Method::GET, target, fields.iter(), Framing::Empty);
     loop {
@@ -133,10 +145,10 @@ impl Asked {
             Refusal::new(Failure::BadUpgrade).because(what).closing()
         })?;
         attempts.answered(&lease, head.status);
-        let (stream, read_ahead) = in_flight.into_stream();
+        let (socket, read_ahead) = in_flight.into_socket();
         Ok(Answer::Switched {
             head: Box::new(head),
-            stream,
+            socket,
             read_ahead,
             lease: lease.into_tunnel(),
         })

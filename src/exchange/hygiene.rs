@@ -4,6 +4,7 @@
 use http::header::{CONNECTION, HeaderName, TE, TRAILER};
 use http::{HeaderMap, HeaderValue};
 
+use super::identity::claims_certificate;
 use crate::fields::tokens;
 
 /// Fields of one hop, whether `Connection` names them or not.
@@ -113,6 +114,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
         is_of_one_hop(name.as_str())
             || is_end_to_end(name.as_str())
             || *name == TRAILER
+            || claims_certificate(name)
             || matches!(
                 name.as_str(),
                 "set-cookie"

@@ -35,6 +35,11 @@ impl OutboundFields {
         }
     }
 
+    /// Adds a field that the client has not said.
+    pub(super) fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.added.push((name, value));
+    }
+
     /// Adds a field unless the client said it; what it said can be changed.
     pub(super) fn or_add(
         &mut self,

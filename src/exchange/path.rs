@@ -46,7 +46,7 @@ pub(super) fn other_reading(path: &str) -> Result<Option<String>, Wrong> {
 
 const UNREADABLE: Wrong = "the path cannot be read";
 
-fn normal(path: &str, merge_slashes: bool) -> Result<Cow<'_, str>, Wrong> {
+pub(super) fn normal(path: &str, merge_slashes: bool) -> Result<Cow<'_, str>, Wrong> {
     let may_differ = path.contains('%') || path.contains("/.") || path.contains("//");
     // `*` and the empty path of an absolute-form are what they are.
     if !may_differ || !path.starts_with('/') {

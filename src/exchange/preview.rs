@@ -99,7 +99,7 @@ pub fn preview<'a>(head: &mut Parts, visitor: Visitor<'_>, plan: &'a Plan) -> Pr
 impl Visitor<'_> {
     fn sender(&self) -> Sender {
         let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        Sender::new(SocketAddr::new(peer, 0), self.tls, false)
+        Sender::new(SocketAddr::new(peer, 0), None, self.tls, false)
     }
 }
 

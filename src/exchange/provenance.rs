@@ -20,6 +20,8 @@ pub(super) struct Walk {
     /// The first address from the right that is no trusted proxy's; the last proxy's own where that
     /// names nobody.
     pub(super) client: IpAddr,
+    /// The client's port; 0 when nobody says it.
+    pub(super) port: u16,
     /// Trusted proxies passed, the peer among them; none when the peer is not one.
     hops: usize,
 }
@@ -28,7 +30,7 @@ impl Walk {
     /// Walks from `peer` to the client.
     pub(super) fn new(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
         if !trusted.contains(peer) {
-            Self { client: peer, hops: 0 }
+            Self { client: peer, port: 0, hops: 0 }
         } else if speaks_x(headers) {
             Self::along(peer, trusted, elements(headers, &X_FORWARDED_FOR).map(address))
         } else {
@@ -40,14 +42,15 @@ impl Walk {
     fn along(
         peer: IpAddr,
         trusted: &Networks,
-        mut said: impl Iterator<Item = Option<IpAddr>>,
+        mut said: impl Iterator<Item = Option<(IpAddr, u16)>>,
     ) -> Self {
-        let mut walk = Self { client: peer, hops: 0 };
+        let mut walk = Self { client: peer, port: 0, hops: 0 };
         while trusted.contains(walk.client) {
             walk.hops = walk.hops.saturating_add(1);
             // One that is no address names nobody; to pass over it would believe what stands left.
-            let Some(next) = said.next().flatten() else { break };
+            let Some((next, port)) = said.next().flatten() else { break };
             walk.client = next.to_canonical();
+            walk.port = port;
         }
         walk
     }
@@ -149,16 +152,19 @@ impl<'a> Iterator for FromRight<'a> {
 
 /// An address, with or without a port; IPv6 with a port has brackets (RFC 7239 section 6). What is
 /// hidden (`unknown`, `_a`) is none.
-fn address(said: &[u8]) -> Option<IpAddr> {
+fn address(said: &[u8]) -> Option<(IpAddr, u16)> {
     let said = std::str::from_utf8(said).ok()?;
     if let Ok(address) = said.parse() {
-        return Some(address);
+        return Some((address, 0));
     }
-    let bare = match said.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => said.split_once(':')?.0,
+    let (bare, behind) = match said.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => said.split_once(':')?,
     };
-    bare.parse::<IpAddr>().ok().filter(|address| address.is_ipv6() == said.starts_with('['))
+    // A port may be hidden too (`_a`).
+    let port = behind.trim_start_matches(':').parse().unwrap_or(0);
+    let address = bare.parse::<IpAddr>().ok();
+    address.filter(|address| address.is_ipv6() == said.starts_with('[')).map(|ip| (ip, port))
 }
 
 fn scheme(said: &[u8]) -> Option<Scheme> {

@@ -84,6 +84,7 @@ impl Refusal {
             Failure::Draining
             | Failure::NoEndpoint
             | Failure::UpgradeRate
+            | Failure::UpgradesInProgress
             | Failure::UpstreamFull
             | Failure::BreakerOpen => {
                 let random = getrandom::u32().unwrap_or_default();

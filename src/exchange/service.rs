@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::header::UPGRADE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -24,7 +25,7 @@ use super::forward;
 use super::forwarded::{self, Sender};
 use super::front::Turn;
 use super::guarded::Guarded;
-use super::handshake::{self, Answer};
+use super::handshake::{self, Answer, Question};
 use super::head::{self, Head};
 use super::hygiene::{self, ConnectionOptions};
 use super::outbound_fields::OutboundFields;
@@ -166,7 +167,8 @@ impl Conversation {
     /// The first one of a connection.
     pub(super) fn new(arrival: Arrival, worker: Rc<Worker>) -> Self {
         Self {
-            sender: Sender::new(arrival.peer, arrival.tls, arrival.scheme_unknown),
+            sender: Sender::new(arrival.peer, arrival.reached, arrival.tls, arrival.scheme_unknown)
+                .identified(arrival.identity),
             access: arrival.access,
             limits: arrival.limits,
             server_name: arrival.server_name.map(Rc::from),
@@ -315,6 +317,12 @@ impl Conversation {
         })
     }
 
+    /// What tells the upstream who asks, where that is not told by fields alone.
+    fn preface(&self, generation: &Snapshot, way: Way<'_>, parts: &Parts) -> Option<Bytes> {
+        let trusted = &generation.plan.trusted;
+        way.upstream.preface(|| Some(self.sender.ends(&parts.headers, trusted)))
+    }
+
     async fn forward(
         &self,
         generation: &Snapshot,
@@ -330,6 +338,7 @@ impl Conversation {
                 .closing());
         }
         let claim = self.claim(generation, way, &checked);
+        let preface = self.preface(generation, way, &checked.parts);
         let (mut fields, trailers) = self.rewrite(generation, &mut checked);
         let Checked { parts, body, judged: Judged { head, options, .. } } = checked;
         if trailers {
@@ -341,7 +350,7 @@ impl Conversation {
         if head.expects_continue {
             body.await_continue();
         }
-        let request = forward::outbound(&parts, &fields, length, body);
+        let request = forward::outbound(&parts, &fields, length, body, preface);
         let forwarded =
             forward::forward(&self.worker, &self.timer, way, &claim, request, &story).await?;
         account.note(|line| line.endpoint = Some(forwarded.endpoint().label.clone()));
@@ -370,20 +379,21 @@ impl Conversation {
         self.may_upgrade(way, &checked.judged)?;
         let claim = self.claim(generation, way, &checked);
         let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
+        let preface = self.preface(generation, way, &checked.parts);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
         upgrade.ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
-        let answer =
-            handshake::open(&self.worker, &self.timer, way, &claim, &upgrade, &target, &fields)
-                .await;
+        let question = Question { upgrade: &upgrade, target: &target, fields: &fields, preface };
+        let answer = handshake::open(&self.worker, &self.timer, way, &claim, question).await;
         match answer {
             Err(refusal) => {
                 counters.count_upgrade(match refusal.failure {
-                    Failure::UpgradeRate | Failure::UpstreamFull | Failure::BreakerOpen => {
-                        UpgradeOutcome::Refused
-                    }
+                    Failure::UpgradeRate
+                    | Failure::UpgradesInProgress
+                    | Failure::UpstreamFull
+                    | Failure::BreakerOpen => UpgradeOutcome::Refused,
                     _ => UpgradeOutcome::Failed,
                 });
                 Err(refusal)
@@ -403,7 +413,7 @@ impl Conversation {
                 counters.count_upgrade(UpgradeOutcome::Refused);
                 Err(Refusal::new(Failure::Draining).because("shutting down").closing())
             }
-            Ok(Answer::Switched { head, stream, read_ahead, lease }) => {
+            Ok(Answer::Switched { head, socket, read_ahead, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Accepted);
                 counters.handshake_seconds.observe(account.began.elapsed());
                 let mut response = switched(&upgrade, *head, way);
@@ -412,7 +422,7 @@ impl Conversation {
                     self,
                     way,
                     client,
-                    stream,
+                    socket,
                     read_ahead.into(),
                     lease,
                     account,
@@ -465,6 +475,7 @@ impl Conversation {
     fn line(&self, parts: &Parts, generation: &Snapshot) -> Line {
         Line {
             client: self.sender.client(&parts.headers, &generation.plan.trusted),
+            certificate: self.sender.subject().cloned(),
             method: parts.method.clone(),
             host: String::new(),
             path: parts.uri.path().to_owned(),

@@ -27,6 +27,8 @@ pub struct Difference {
     pub upstreams: Changes,
     /// Endpoints of upstreams that are in both, as `upstream/endpoint`.
     pub endpoints: Changes,
+    /// Where further endpoints of such upstreams are found, as `upstream/source`.
+    pub sources: Changes,
     /// Settings of the whole that take effect.
     pub settings: Vec<&'static str>,
     /// Settings that a running process cannot change.
@@ -70,6 +72,7 @@ impl Difference {
             ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
             ("merge_slashes", before.merge_slashes != after.merge_slashes),
             ("secret", before.secret != after.secret),
+            ("resolver", before.resolver != after.resolver),
             ("via", before.via != after.via),
             ("forwarded", before.forwarded != after.forwarded),
             ("drain", before.drain != after.drain),
@@ -86,6 +89,7 @@ impl Difference {
             routes: Changes::between(routes(old), routes(new)),
             upstreams: Changes::between(before.upstreams.iter(), after.upstreams.iter()),
             endpoints: Changes::between(endpoints(old, new), endpoints(new, old)),
+            sources: Changes::between(sources(old, new), sources(new, old)),
             settings: differing(&settings),
             fixed: differing(&fixed),
         }
@@ -93,7 +97,8 @@ impl Difference {
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        let parts = [&self.listeners, &self.routes, &self.upstreams, &self.endpoints];
+        let Self { listeners, routes, upstreams, endpoints, sources, .. } = self;
+        let parts = [listeners, routes, upstreams, endpoints, sources];
         parts.into_iter().all(Changes::is_empty)
             && self.settings.is_empty()
             && self.fixed.is_empty()
@@ -107,6 +112,18 @@ fn listeners(plan: &Plan) -> impl Iterator<Item = (&ListenOn, &config::Listener)
 
 fn routes(plan: &Plan) -> impl Iterator<Item = (&str, &config::Route)> {
     plan.routes.all().iter().map(|route| route.name.as_str()).zip(&plan.written.routes)
+}
+
+/// The sources in `plan` of upstreams that `other` has too.
+fn sources<'a>(
+    plan: &'a Plan,
+    other: &'a Plan,
+) -> impl Iterator<Item = (String, &'a super::Discovered)> {
+    let both = |upstream: &&Upstream| other.written.upstreams.contains_key(&upstream.name);
+    plan.upstreams.iter().filter(both).flat_map(|upstream| {
+        let named = |one: &super::Discovered| format!("{}/{}", upstream.name, one.source);
+        upstream.discovered.iter().map(move |one| (named(one), one))
+    })
 }
 
 /// The endpoints in `plan` of upstreams that `other` has too.
@@ -132,6 +149,7 @@ impl fmt::Display for Difference {
             ("route", &self.routes),
             ("upstream", &self.upstreams),
             ("endpoint", &self.endpoints),
+            ("source", &self.sources),
         ] {
             for (sign, names) in
                 [('+', &changes.added), ('-', &changes.removed), ('~', &changes.changed)]
@@ -188,6 +206,22 @@ log: { level: warn }
              + endpoint x/10.0.0.3:1\n- endpoint x/10.0.0.1:1\n\
              ~ log.level\n! workers (takes effect with a restart)\n"
         );
+    }
+
+    #[test]
+    fn how_connections_leave_is_a_part_of_their_upstream() {
+        let with = |setting: &str| {
+            plan(&OLD.replace("'10.0.0.9:1' ]", &format!("'10.0.0.9:1' ], {setting}")))
+        };
+        for setting in [
+            "source_addresses: [ 10.0.0.2 ]",
+            "proxy_protocol: v1",
+            "keep_alive: { max_age: 1h }",
+            "keep_alive: { max_requests: 9 }",
+        ] {
+            let difference = Difference::between(&plan(OLD), &with(setting));
+            assert_eq!(difference.to_string(), "~ upstream z\n", "{setting}");
+        }
     }
 
     #[test]

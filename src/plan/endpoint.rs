@@ -1,13 +1,17 @@
-//! One endpoint of an upstream: its address as written (`10.0.0.1:9001`, `http://backend:8080`), and
-//! its share of the work.
+//! One endpoint of an upstream: its address as written (`10.0.0.1:9001`, `http://backend:8080`,
+//! `unix:/run/app.sock`), and its share of the work.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What the kernel has room for (unix(7)), less the zero at the end.
+const LONGEST_PATH: usize = 107;
 
 /// An endpoint: what to dial, and its label in logs and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `host:port`, as in the configuration; the key of its counters across plans.
+    /// `host:port` or `unix:/path`, as in the configuration; the key of its counters across plans.
     pub label: String,
     /// What to dial.
     pub target: Target,
@@ -29,6 +33,8 @@ pub enum Target {
         /// The port.
         port: u16,
     },
+    /// The path of a Unix domain socket; absolute.
+    Unix(PathBuf),
 }
 
 impl Endpoint {
@@ -46,6 +52,11 @@ impl Endpoint {
     /// # Errors
     /// A sentence that says what is wrong and how to mend it.
     pub fn parse(written: &str) -> Result<Self, String> {
+        if let Some((scheme, path)) = written.split_once(':')
+            && scheme.eq_ignore_ascii_case("unix")
+        {
+            return Self::at_path(path);
+        }
         let (scheme, authority) = written.split_once("://").unwrap_or(("http", written));
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => {}
@@ -94,6 +105,37 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Reads what stands behind `unix:`: a path, or with two slashes before it the path of a URL.
+    fn at_path(written: &str) -> Result<Self, String> {
+        let url = written.strip_prefix("//");
+        let path = url.unwrap_or(written);
+        let name = path.trim_start_matches(['.', '/']);
+        if name.is_empty() {
+            return Err("`unix:` needs the path of a socket: write `unix:/run/app.sock`".to_owned());
+        }
+        if !path.starts_with('/') {
+            let folder = if url.is_some() { "" } else { "run/" };
+            return Err(format!(
+                "`unix:{written}` has no absolute path: write `unix:/{folder}{name}`, say"
+            ));
+        }
+        if path.ends_with('/') || path.contains('\0') {
+            return Err(format!(
+                "`unix:{path}` is not the path of a socket: write `unix:/run/app.sock`"
+            ));
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(format!(
+                "the path of a socket has at most {LONGEST_PATH} bytes, and this one has {}: \
+                 let the server listen at a shorter one",
+                path.len()
+            ));
+        }
+        Ok(Self::new(format!("unix:{path}"), Target::Unix(path.into())))
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label)
@@ -115,6 +157,10 @@ mod tests {
             ("http://[::1]:80", "[::1]:80"),
             ("Backend.local:8080", "backend.local:8080"),
             ("http://web", "web:80"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
+            ("UNIX:/run/App.sock", "unix:/run/App.sock"),
+            ("unix:/run/a:1?b", "unix:/run/a:1?b"),
         ] {
             assert_eq!(
                 Endpoint::parse(written).map(|e| e.label).as_deref(),
@@ -136,9 +182,26 @@ mod tests {
             ("a b:80", "not host:port"),
             (":80", "not host:port"),
             ("::1", "has no port"),
+            ("unix:", "needs the path"),
+            ("unix://", "needs the path"),
+            ("unix:/", "needs the path"),
+            ("unix:app.sock", "write `unix:/run/app.sock`, say"),
+            ("unix:./app.sock", "write `unix:/run/app.sock`, say"),
+            ("unix://run/app.sock", "write `unix:/run/app.sock`, say"),
+            ("unix:@app", "has no absolute path"),
+            ("unix:/run/", "is not the path of a socket"),
+            ("unix:/run/a\0b", "is not the path of a socket"),
         ] {
             let error = Endpoint::parse(written).unwrap_err();
             assert!(error.contains(reason), "{written}: {error}");
         }
+    }
+
+    #[test]
+    fn a_path_is_as_long_as_the_kernel_takes_and_no_longer() {
+        let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1));
+        assert!(Endpoint::parse(&path(LONGEST_PATH)).is_ok());
+        let error = Endpoint::parse(&path(LONGEST_PATH + 1)).unwrap_err();
+        assert!(error.contains("at most 107 bytes, and this one has 108"), "{error}");
     }
 }

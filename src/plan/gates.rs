@@ -1,5 +1,6 @@
 //! What keeps the load of an upstream to what it can bear, resolved and checked.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const ATTEMPTS: usize = 3;
 pub struct Gates {
     /// How fast new WebSockets may come.
     pub upgrades: Option<UpgradeTerms>,
+    /// How many of them may be under way; `None` for any number.
+    pub in_progress: Option<InProgress>,
     /// What may be under way.
     pub bounds: Bounds,
     /// Who waits when that is so many already; `None` for nobody.
@@ -84,14 +87,63 @@ pub struct UpgradeTerms {
     pub wait: Duration,
 }
 
+/// Upgrades that may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InProgress {
+    /// So many.
+    pub most: NonZeroU32,
+    /// How long one may wait, what it waited for its turn by the rate included.
+    pub wait: Duration,
+}
+
+/// A line of what is not as it is by itself; empty where nothing is written.
+impl fmt::Display for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told: Vec<String> = Vec::new();
+        if let Some(UpgradeTerms { rate, burst, wait }) = self.upgrades {
+            told.push(format!("upgrades {rate} a second, {burst} at once, wait {wait:?}"));
+        }
+        if let Some(InProgress { most, wait }) = self.in_progress {
+            told.push(format!("{most} upgrades in progress, wait {wait:?}"));
+        }
+        for (most, of) in [(self.bounds.endpoint, "an endpoint"), (self.bounds.upstream, "all")] {
+            told.extend(most.map(|most| format!("max_connections {most} to {of}")));
+        }
+        if let Some(QueueTerms { size, wait }) = self.queue {
+            told.push(format!("queue of {size}, wait {wait:?}"));
+        }
+        let budget = self.sparing.and_then(|sparing| sparing.budget);
+        match (self.attempts, budget) {
+            (1, _) => told.push("no retries".to_owned()),
+            (ATTEMPTS, None) => {}
+            (attempts, None) => told.push(format!("{attempts} attempts")),
+            (attempts, Some(Budget { percent, reserve })) => {
+                told.push(format!("{attempts} attempts, retries {percent}% and {reserve}"));
+            }
+        }
+        if let Some(Trip { percent, requests, window, pause }) =
+            self.sparing.and_then(|sparing| sparing.breaker)
+        {
+            told.push(format!(
+                "breaker at {percent}% of {requests} or more in {window:?}, pause {pause:?}"
+            ));
+        }
+        f.write_str(&told.join("; "))
+    }
+}
+
 impl Gates {
     pub(super) fn build(written: &config::Upstream, at: &At, mistakes: &mut Mistakes) -> Self {
-        let upgrades = written.upgrades.as_ref();
+        let (upgrades, in_progress) = written
+            .upgrades
+            .as_ref()
+            .map_or((None, None), |one| upgrade_terms(one, &at.key("upgrades"), mistakes));
         let (attempts, budget) = retries(&written.retries, &at.key("retries"), mistakes);
         let breaker = written.breaker.map(|one| trip(one, &at.key("breaker"), mistakes));
         let is_spared = budget.is_some() || breaker.is_some();
         Self {
-            upgrades: upgrades.and_then(|one| upgrade_terms(one, &at.key("upgrades"), mistakes)),
+            upgrades,
+            in_progress,
             bounds: bounds(&written.max_connections, &at.key("max_connections"), mistakes),
             queue: queue_terms(written, &at.key("queue"), mistakes),
             attempts,
@@ -104,19 +156,24 @@ fn upgrade_terms(
     written: &config::Upgrades,
     at: &At,
     mistakes: &mut Mistakes,
-) -> Option<UpgradeTerms> {
-    if written.rate.is_none() {
-        mistakes.add(at, "this limits nothing: give `rate`, upgrades per second");
+) -> (Option<UpgradeTerms>, Option<InProgress>) {
+    if written.rate.is_none() && written.in_progress.is_none() {
+        let told = "this limits nothing: give `rate`, upgrades per second, or `in_progress`";
+        mistakes.add(at, told);
+    } else if written.rate.is_none() && written.burst.is_some() {
+        mistakes
+            .add(&at.key("burst"), "a burst is part of a rate: give `rate` too, or leave it out");
     }
     let told = "nothing could ever pass: give at least one, or leave the key out";
     let rate = at_least_one(written.rate, "rate", told, at, mistakes);
     let burst = at_least_one(written.burst, "burst", told, at, mistakes);
-    let rate = rate?;
-    Some(UpgradeTerms {
-        rate,
-        burst: burst.map_or((rate.get() / 10).max(1), NonZeroU32::get),
-        wait: written.wait.map_or(Duration::from_secs(2), |time| time.0),
-    })
+    let most = at_least_one(written.in_progress, "in_progress", told, at, mistakes);
+    let wait = written.wait.map_or(Duration::from_secs(2), |time| time.0);
+    let terms = rate.map(|rate| {
+        let burst = burst.map_or((rate.get() / 10).max(1), NonZeroU32::get);
+        UpgradeTerms { rate, burst, wait }
+    });
+    (terms, most.map(|most| InProgress { most, wait }))
 }
 
 fn bounds(written: &config::MaxConnections, at: &At, mistakes: &mut Mistakes) -> Bounds {

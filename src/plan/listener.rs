@@ -1,13 +1,13 @@
 //! Where Bowline listens, and what a client may send there before a route is known.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, ListenOn, Networks};
+use super::{Access, ListenOn, Networks, Tls};
 
-use crate::config::{At, Config, HostMismatch, Http2, Mistakes};
+use crate::config::{At, Config, Http2, Mistakes};
 
 /// One listening address.
 #[derive(Clone, Debug)]
@@ -45,30 +45,6 @@ pub struct Limits {
     pub streams: u32,
 }
 
-/// TLS on a listener, as files that are yet to be read.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Certificates; the first serves clients whose name matches none.
-    pub certificates: Vec<CertificateFiles>,
-    /// For the TLS handshake to finish.
-    pub handshake_timeout: Duration,
-    /// Whether HTTP/2 is offered (ALPN).
-    pub http2: bool,
-    /// Whether a Host other than the TLS server name is refused with 421.
-    pub refuse_host_mismatch: bool,
-}
-
-/// A certificate chain and its key.
-#[derive(Clone, Debug)]
-pub struct CertificateFiles {
-    /// PEM chain, leaf first.
-    pub cert: PathBuf,
-    /// PEM key.
-    pub key: PathBuf,
-    /// Where it stands in the configuration.
-    pub at: At,
-}
-
 pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Vec<Listener> {
     let at = At::root().key("listeners");
     if config.listeners.is_empty() {
@@ -79,9 +55,9 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = at.index(index);
         let http2 = http2(listener, &at.key("http2"), mistakes);
-        let offered = http2 == Http2::On;
         let tls = listener.tls.as_ref();
-        let tls = tls.map(|tls| tls_files(tls, offered, folder, &at.key("tls"), mistakes));
+        let tls = tls.map(|tls| Tls::build(tls, folder, &at.key("tls"), mistakes));
+        let tls = tls.map(|tls| Tls { http2: http2 == Http2::On, ..tls });
         let Some(written) = &listener.address else {
             mistakes.add(&at, "this listener needs an `address`, such as 0.0.0.0:8080");
             continue;
@@ -176,43 +152,6 @@ fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> L
     }
 }
 
-fn tls_files(
-    tls: &crate::config::Tls,
-    http2: bool,
-    folder: &Path,
-    at: &At,
-    mistakes: &mut Mistakes,
-) -> Tls {
-    let mut certificates = Vec::new();
-    if tls.certificates.is_empty() {
-        mistakes.add(at, "tls needs `certificates: [ { cert: chain.pem, key: key.pem } ]`");
-    }
-    for (index, certificate) in tls.certificates.iter().enumerate() {
-        let at = at.key("certificates").index(index);
-        match (&certificate.cert, &certificate.key) {
-            (Some(cert), Some(key)) => {
-                certificates.push(CertificateFiles {
-                    cert: folder.join(cert),
-                    key: folder.join(key),
-                    at,
-                });
-            }
-            (None, _) => {
-                mistakes.add(&at, "this certificate needs `cert`: the PEM file with the chain")
-            }
-            (_, None) => {
-                mistakes.add(&at, "this certificate needs `key`: the PEM file with its key")
-            }
-        }
-    }
-    Tls {
-        http2,
-        certificates,
-        handshake_timeout: tls.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
-        refuse_host_mismatch: tls.host_mismatch != Some(HostMismatch::Allow),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,21 +174,6 @@ mod tests {
         assert_eq!(one.limits.connections, None);
         assert_eq!((one.limits.streams, one.http2), (200, Http2::Off));
         assert!(one.tls.is_none());
-    }
-
-    #[test]
-    fn tls_files_are_found_from_the_folder_of_the_configuration() {
-        let (listeners, mistakes) = planned(
-            "listeners:\n  - address: '[::]:443'\n    tls:\n      certificates:\n        \
-             - { cert: a.pem, key: /keys/a.key }\n",
-        );
-        assert_eq!(mistakes, "");
-        let tls = listeners[0].tls.as_ref().unwrap();
-        assert_eq!(tls.certificates[0].cert, Path::new("/etc/bowline/a.pem"));
-        assert_eq!(tls.certificates[0].key, Path::new("/keys/a.key"));
-        assert_eq!(tls.handshake_timeout, Duration::from_secs(10));
-        assert!(tls.refuse_host_mismatch);
-        assert_eq!(listeners[0].http2, Http2::On);
     }
 
     #[test]

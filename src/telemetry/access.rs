@@ -33,6 +33,8 @@ pub fn enable(on: bool) {
 pub struct RequestLine<'a> {
     /// Who asked: the peer, or whom a trusted proxy named.
     pub client: IpAddr,
+    /// The subject of its certificate, where it has shown one.
+    pub certificate: Option<&'a str>,
     /// The request's method.
     pub method: &'a Method,
     /// The host asked for.
@@ -68,6 +70,7 @@ pub fn request(line: &RequestLine<'_>) {
     tracing::info!(
         target: TARGET,
         client = %line.client,
+        certificate = line.certificate,
         method = line.method.as_str(),
         host = line.host,
         path = line.path,
@@ -93,6 +96,8 @@ pub struct TunnelOpen<'a> {
     pub id: u64,
     /// Who asked: the peer, or whom a trusted proxy named.
     pub client: IpAddr,
+    /// The subject of its certificate, where it has shown one.
+    pub certificate: Option<&'a str>,
     /// The host asked for.
     pub host: &'a str,
     /// The path without its query.
@@ -117,6 +122,7 @@ pub fn tunnel_open(line: &TunnelOpen<'_>) {
         target: TARGET,
         id = line.id,
         client = %line.client,
+        certificate = line.certificate,
         host = line.host,
         path = line.path,
         version = version(line.version),

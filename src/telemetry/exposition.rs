@@ -12,7 +12,7 @@ use super::metrics::Tables;
 use super::process::Process;
 use super::{
     CheckOutcome, Counter, Histogram, Http2Fault, Reloads, RouteShard, Sharded, SizeHistogram,
-    UpgradeOutcome, UpstreamShard, WorkerShard,
+    TlsFailure, TlsFiles, TlsHandshake, UpgradeOutcome, UpstreamShard, WorkerShard,
 };
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};
@@ -69,8 +69,14 @@ families! {
     CONNECTIONS = gauge("bowline_connections", [], "Client connections open now, tunnels included.");
     DESCRIPTOR_LIMIT = gauge("bowline_descriptor_limit", [],
         "How many descriptors this process may open.");
+    DISCOVERY_FAILURES = counter("bowline_discovery_failures_total", ["upstream"],
+        "How often a source of endpoints was asked in vain, or said what is of no use.");
+    DISCOVERY_SUCCESS = gauge("bowline_discovery_success", ["upstream"],
+        "1 while the last word of every source of endpoints was good.");
     ENDPOINT_EJECTIONS = counter("bowline_endpoint_ejections_total", ["upstream", "endpoint"],
         "How often an endpoint was ejected for failures of clients' requests.");
+    ENDPOINT_HANDSHAKE = gauge("bowline_endpoint_handshake_seconds", ["upstream", "endpoint"],
+        "Moving average of an endpoint's upgrade handshakes, the last one counting for an eighth.");
     ENDPOINT_REQUESTS = gauge("bowline_endpoint_requests", ["upstream", "endpoint"],
         "Plain requests in flight to an endpoint now.");
     ENDPOINT_TUNNELS = gauge("bowline_endpoint_tunnels", ["upstream", "endpoint"],
@@ -103,11 +109,23 @@ families! {
         "Client connections closed at once because limits.connections were open.");
     PROXY_PROTOCOL_REFUSED = counter("bowline_proxy_protocol_refused_total", [],
         "Client connections closed for their PROXY header, or for sending one from elsewhere.");
+    REBALANCED = counter("bowline_rebalanced_total", ["upstream"],
+        "Tunnels told to come back because another endpoint has more room.");
     REQUESTS = counter("bowline_requests_total", ["route", "class"], "Answers by class of status.");
     REQUEST_SECONDS = histogram("bowline_request_seconds", ["route"],
         "From the whole request head to the end of the answer's body; upgrades are not in it.");
-    TLS_FAILURES = counter("bowline_tls_failures_total", [],
-        "TLS handshakes with clients that failed or did not end in time.");
+    TLS_CERTIFICATE_EXPIRY = gauge("bowline_tls_certificate_expiry_seconds", ["file"],
+        "Unix time at which the certificate in use of a file expires.");
+    TLS_FAILURES = counter("bowline_tls_failures_total", ["cause"],
+        "TLS handshakes with clients that came to nothing, by cause.");
+    TLS_HANDSHAKES = counter("bowline_tls_handshakes_total", ["version", "resumed"],
+        "TLS handshakes with clients, by version and by whether a session was resumed.");
+    TLS_RELOAD_SUCCESS = gauge("bowline_tls_reload_success", ["file"],
+        "Whether what is in a file of TLS is in use: 1, or 0 when it is broken and what was read before serves.");
+    TLS_QUEUED = counter("bowline_tls_queued_total", [],
+        "TLS handshakes that waited because tls.max_handshakes were under way.");
+    TLS_REFUSED = counter("bowline_tls_refused_total", [],
+        "Client connections closed late, since tls.max_handshakes others were under way.");
     TUNNELS = gauge("bowline_tunnels", ["route"], "Tunnels open now.");
     TUNNELS_ENDED = counter("bowline_tunnels_ended_total", ["route", "reason", "closer"],
         "Tunnels ended, by reason and by who began the end.");
@@ -137,16 +155,24 @@ families! {
         "Dials of an upstream that failed.");
     UPSTREAM_CONNECT_SECONDS = histogram("bowline_upstream_connect_seconds", ["upstream"],
         "How long successful dials took, TLS included.");
+    UPSTREAM_NO_PORT = counter("bowline_upstream_no_port_total", ["upstream"],
+        "Dials that found no free port to come from, each source address by itself.");
+    UPSTREAM_ENDPOINTS = gauge("bowline_upstream_endpoints", ["upstream"],
+        "Endpoints that an upstream has now, written down and found.");
     UPSTREAM_PANIC = gauge("bowline_upstream_panic", ["upstream"],
         "1 while too few endpoints are up and health is ignored.");
     UPSTREAM_QUEUED = counter("bowline_upstream_queued_total", ["upstream"],
         "Requests that waited because max_connections were under way.");
+    UPSTREAM_UPGRADES_QUEUED = counter("bowline_upstream_upgrades_queued_total", ["upstream"],
+        "Upgrades that waited because upgrades.in_progress were under way.");
     UPSTREAM_RETRIES = counter("bowline_upstream_retries_total", ["upstream"],
         "Attempts after the first.");
     UPSTREAM_RETRIES_REFUSED = counter("bowline_upstream_retries_refused_total", ["upstream"],
         "Retries that the budget did not allow.");
     UPSTREAM_REUSED = counter("bowline_upstream_reused_total", ["upstream"],
         "Requests that went out on a kept connection.");
+    UPSTREAM_SOURCE_MISSING = counter("bowline_upstream_source_missing_total", ["upstream"],
+        "Dials from a source address that this machine does not have, or that does not lead there.");
     PROCESS_CPU = counter("process_cpu_seconds_total", [], "User and system CPU time.");
     PROCESS_FDS = gauge("process_open_fds", [], "Descriptors in use.");
     PROCESS_RSS = gauge("process_resident_memory_bytes", [], "Resident memory.");
@@ -191,6 +217,7 @@ impl Collector for Exposition {
         page.add_unless_zero(&DESCRIPTOR_LIMIT, &[], self.tables.descriptor_limit());
         reloads(&mut page, self.tables.reloads());
         workers(&mut page, self.tables.workers());
+        tls_files(&mut page, self.tables.tls_files());
         for (name, shards) in self.tables.routes() {
             route(&mut page, &name, &shards);
         }
@@ -200,11 +227,21 @@ impl Collector for Exposition {
         for (name, panics) in self.tables.panics() {
             page.add(&UPSTREAM_PANIC, &[&name], panics.into());
         }
+        for (name, finding) in self.tables.findings() {
+            page.add(&DISCOVERY_FAILURES, &[&name], finding.failures());
+            page.add(&DISCOVERY_SUCCESS, &[&name], finding.is_well().into());
+        }
+        for (name, size) in self.tables.sizes() {
+            page.add(&UPSTREAM_ENDPOINTS, &[&name], size as u64);
+        }
         for ((upstream, endpoint), gauge) in self.tables.endpoints() {
             let labels: [&str; 2] = [&upstream, &endpoint];
             page.add(&ENDPOINT_TUNNELS, &labels, gauge.tunnels);
             page.add(&ENDPOINT_REQUESTS, &labels, gauge.requests);
             page.add(&ENDPOINT_UP, &labels, gauge.up.into());
+            if let Some(handshake) = gauge.handshake {
+                page.number(&ENDPOINT_HANDSHAKE, &labels, handshake.as_secs_f64());
+            }
             page.add_unless_zero(&ENDPOINT_EJECTIONS, &labels, gauge.ejections);
         }
         page.families
@@ -234,6 +271,15 @@ fn reloads(page: &mut Page, reloads: &Reloads) {
     page.add(&CONFIG_GENERATIONS, &[], reloads.generations());
 }
 
+fn tls_files(page: &mut Page, files: &TlsFiles) {
+    for file in files.all() {
+        if let Some(expires) = file.expires {
+            page.add(&TLS_CERTIFICATE_EXPIRY, &[&file.file], expires);
+        }
+        page.add(&TLS_RELOAD_SUCCESS, &[&file.file], file.problem.is_none().into());
+    }
+}
+
 fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     // Ends are read before beginnings: a connection counted in between then makes the gauge one too
     // high, never a wrap below zero.
@@ -244,7 +290,16 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     page.add(&ACCEPT_ERRORS, &[], sum(shards, |shard| &shard.accept_errors));
     page.add(&OVER_LIMIT, &[], sum(shards, |shard| &shard.over_limit));
     page.add(&HANDED_OVER, &[], sum(shards, |shard| &shard.handed_over));
-    page.add(&TLS_FAILURES, &[], sum(shards, |shard| &shard.tls_failures));
+    for (at, cause) in TlsFailure::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.tls_failures[at]);
+        page.add_unless_zero(&TLS_FAILURES, &[cause.label()], count);
+    }
+    for (at, kind) in TlsHandshake::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.tls_handshakes[at]);
+        page.add_unless_zero(&TLS_HANDSHAKES, &kind.labels(), count);
+    }
+    page.add_unless_zero(&TLS_QUEUED, &[], sum(shards, |shard| &shard.tls_queued));
+    page.add_unless_zero(&TLS_REFUSED, &[], sum(shards, |shard| &shard.tls_refused));
     let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
     page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
@@ -326,8 +381,14 @@ fn route(page: &mut Page, name: &str, shards: &Sharded<RouteShard>) {
 fn upstream(page: &mut Page, name: &str, shards: &Sharded<UpstreamShard>) {
     page.add(&UPSTREAM_CONNECTS, &[name], sum(shards, |shard| &shard.connects));
     page.add(&UPSTREAM_CONNECT_FAILURES, &[name], sum(shards, |shard| &shard.connect_failures));
+    page.add_unless_zero(&UPSTREAM_NO_PORT, &[name], sum(shards, |shard| &shard.no_port));
+    let missing = sum(shards, |shard| &shard.source_missing);
+    page.add_unless_zero(&UPSTREAM_SOURCE_MISSING, &[name], missing);
     page.add(&UPSTREAM_REUSED, &[name], sum(shards, |shard| &shard.reused));
     page.add_unless_zero(&UPSTREAM_QUEUED, &[name], sum(shards, |shard| &shard.queued));
+    let queued = sum(shards, |shard| &shard.upgrades_queued);
+    page.add_unless_zero(&UPSTREAM_UPGRADES_QUEUED, &[name], queued);
+    page.add_unless_zero(&REBALANCED, &[name], sum(shards, |shard| &shard.rebalanced));
     page.add(&UPSTREAM_RETRIES, &[name], sum(shards, |shard| &shard.retries));
     let refused = sum(shards, |shard| &shard.retries_refused);
     page.add_unless_zero(&UPSTREAM_RETRIES_REFUSED, &[name], refused);
@@ -567,6 +628,7 @@ mod tests {
                 requests: 1,
                 up: true,
                 ejections: 3,
+                handshake: Some(Duration::from_millis(5)),
             };
             vec![row.clone(), row]
         }));
@@ -615,6 +677,7 @@ mod tests {
             requests: 0,
             up: false,
             ejections: 0,
+            handshake: None,
         };
         let rows = vec![row("ab", "c", 1), row("a", "bc", 2)];
         metrics.endpoints(Box::new(move || rows.clone()));

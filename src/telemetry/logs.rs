@@ -121,6 +121,9 @@ fn queue<W: Write + Send + 'static>(to: W, thread: &str) -> (NonBlocking, Worker
     NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name(thread).finish(to)
 }
 
+/// What is not told unless it is asked for by name.
+const QUIET: &str = "access=off,hickory=off";
+
 /// The filter of diagnostics, and what to say about an override or level that cannot be read.
 fn filter(level: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let named = OVERRIDES.iter().find_map(|name| {
@@ -141,11 +144,11 @@ fn filter(level: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter,
             }
         }
     }
-    // Access lines have a switch of their own; a directive for them here would print them twice.
-    match "access=off".parse() {
-        Ok(off) => (filter.add_directive(off), mistake),
-        Err(_) => (filter, mistake),
-    }
+    // Access lines have a switch of their own; a directive for them here would print them twice. Of a
+    // name that cannot be resolved Bowline tells once; the resolver would tell each time.
+    let quiet = if filter.to_string().contains("hickory") { "access=off" } else { QUIET };
+    let off = quiet.split(',').filter_map(|one| one.parse().ok());
+    (off.fold(filter, EnvFilter::add_directive), mistake)
 }
 
 fn access_filter(on: bool) -> Targets {
@@ -219,6 +222,7 @@ mod tests {
     fn request<'a>(path: &'a str) -> RequestLine<'a> {
         RequestLine {
             client: CLIENT,
+            certificate: None,
             method: &Method::GET,
             host: "chat.example.com",
             path,
@@ -279,6 +283,7 @@ mod tests {
             access::tunnel_open(&TunnelOpen {
                 id: 9,
                 client: CLIENT,
+                certificate: Some("CN=robot"),
                 host: "chat.example.com",
                 path: "/ws",
                 version: http::Version::HTTP_2,
@@ -345,20 +350,22 @@ mod tests {
     #[test]
     fn the_environment_overrides_the_level() {
         let bowline = |name: &str| (name == "BOWLINE_LOG").then(|| "error".to_owned());
-        assert_eq!(filter("debug", bowline).0.to_string(), "access=off,error");
+        assert_eq!(filter("debug", bowline).0.to_string(), "hickory=off,access=off,error");
         let both = |name: &str| Some(if name == "RUST_LOG" { "trace" } else { "warn" }.to_owned());
-        assert_eq!(filter("debug", both).0.to_string(), "access=off,warn");
+        assert_eq!(filter("debug", both).0.to_string(), "hickory=off,access=off,warn");
+        let named = |_: &str| Some("info,hickory_net=debug".to_owned());
+        assert_eq!(filter("debug", named).0.to_string(), "hickory_net=debug,access=off,info");
         let blank = |_: &str| Some(" ".to_owned());
-        assert_eq!(filter("debug", blank).0.to_string(), "access=off,debug");
+        assert_eq!(filter("debug", blank).0.to_string(), "hickory=off,access=off,debug");
     }
 
     #[test]
     fn a_filter_that_cannot_be_read_gives_the_next_best_and_a_warning() {
         let (read, mistake) = filter("debug", |_| Some("bowline=loud".to_owned()));
-        assert_eq!(read.to_string(), "access=off,debug");
+        assert_eq!(read.to_string(), "hickory=off,access=off,debug");
         assert!(mistake.unwrap().contains("BOWLINE_LOG \"bowline=loud\""));
         let (read, mistake) = filter("a=b=c", |_| None);
-        assert_eq!(read.to_string(), "access=off,info");
+        assert_eq!(read.to_string(), "hickory=off,access=off,info");
         assert!(mistake.unwrap().contains("log level"));
     }
 }

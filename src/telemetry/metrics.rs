@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
 use super::exposition::Exposition;
-use super::{Flag, Reloads, RouteShard, Sharded, UpstreamShard, WorkerShard};
+use super::{Finding, Flag, Reloads, RouteShard, Sharded, TlsFiles, UpstreamShard, WorkerShard};
 
 /// Live load of one endpoint, read from the leases at scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct EndpointGauge {
     pub up: bool,
     /// How often it was ejected.
     pub ejections: u64,
+    /// The moving average of its upgrade handshakes; `None` before the first one.
+    pub handshake: Option<Duration>,
 }
 
 impl EndpointGauge {
@@ -37,11 +40,15 @@ impl EndpointGauge {
         self.requests = self.requests.saturating_add(other.requests);
         self.ejections = self.ejections.saturating_add(other.ejections);
         self.up |= other.up;
+        self.handshake = self.handshake.max(other.handshake);
     }
 }
 
 /// Where live endpoint loads come from.
 pub type EndpointSource = Box<dyn Fn() -> Vec<EndpointGauge> + Send + Sync>;
+
+/// Where the number of endpoints of each upstream comes from, by its name.
+pub type SizeSource = Box<dyn Fn() -> Vec<(String, usize)> + Send + Sync>;
 
 /// All counters, and their text for a scraper.
 pub struct Metrics {
@@ -55,9 +62,12 @@ pub(super) struct Tables {
     routes: Named<RouteShard>,
     upstreams: Named<UpstreamShard>,
     panics: Mutex<BTreeMap<String, Arc<Flag>>>,
+    findings: Mutex<BTreeMap<String, Weak<Finding>>>,
     endpoints: Mutex<Option<Arc<EndpointSource>>>,
+    sizes: Mutex<Option<Arc<SizeSource>>>,
     descriptor_limit: AtomicU64,
     reloads: Reloads,
+    tls_files: TlsFiles,
 }
 
 impl Metrics {
@@ -68,9 +78,12 @@ impl Metrics {
             routes: Named::new(workers),
             upstreams: Named::new(workers),
             panics: Mutex::default(),
+            findings: Mutex::default(),
             endpoints: Mutex::new(None),
+            sizes: Mutex::new(None),
             descriptor_limit: AtomicU64::new(0),
             reloads: Reloads::default(),
+            tls_files: TlsFiles::default(),
         });
         let metrics = Self { registry: Registry::new(), tables: Arc::clone(&tables) };
         if let Err(error) = metrics.register(Box::new(Exposition::new(tables))) {
@@ -94,6 +107,18 @@ impl Metrics {
         Arc::clone(lock(&self.tables.panics).entry(upstream.to_owned()).or_default())
     }
 
+    /// How the sources of an upstream's endpoints fare; told for as long as somebody holds it.
+    pub fn finding(&self, upstream: &str) -> Arc<Finding> {
+        let mut findings = lock(&self.tables.findings);
+        if let Some(known) = findings.get(upstream).and_then(Weak::upgrade) {
+            return known;
+        }
+        findings.retain(|_, finding| finding.strong_count() > 0);
+        let fresh = Arc::<Finding>::default();
+        findings.insert(upstream.to_owned(), Arc::downgrade(&fresh));
+        fresh
+    }
+
     /// The counters that belong to no route.
     pub fn workers(&self) -> &Sharded<WorkerShard> {
         &self.tables.workers
@@ -104,9 +129,19 @@ impl Metrics {
         &self.tables.reloads
     }
 
+    /// The files that TLS lives on.
+    pub fn tls_files(&self) -> &TlsFiles {
+        &self.tables.tls_files
+    }
+
     /// Sets where live endpoint loads come from; a second call replaces the first.
     pub fn endpoints(&self, source: EndpointSource) {
         *lock(&self.tables.endpoints) = Some(Arc::new(source));
+    }
+
+    /// Sets where the numbers of endpoints come from; a second call replaces the first.
+    pub fn sizes(&self, source: SizeSource) {
+        *lock(&self.tables.sizes) = Some(Arc::new(source));
     }
 
     /// Tells the limit on open descriptors that was reached at start; left out while zero.
@@ -174,9 +209,27 @@ impl Tables {
         &self.reloads
     }
 
+    pub(super) fn tls_files(&self) -> &TlsFiles {
+        &self.tls_files
+    }
+
     /// By upstream.
     pub(super) fn panics(&self) -> Vec<(String, bool)> {
         lock(&self.panics).iter().map(|(name, flag)| (name.clone(), flag.is_on())).collect()
+    }
+
+    /// By upstream.
+    pub(super) fn findings(&self) -> Vec<(String, Arc<Finding>)> {
+        let findings = lock(&self.findings);
+        let live = findings.iter().filter_map(|(name, one)| Some((name.clone(), one.upgrade()?)));
+        live.collect()
+    }
+
+    /// How many endpoints each upstream has.
+    pub(super) fn sizes(&self) -> Vec<(String, usize)> {
+        // As above: it takes what others may hold.
+        let source = lock(&self.sizes).clone();
+        source.map(|source| source()).unwrap_or_default()
     }
 
     pub(super) fn descriptor_limit(&self) -> u64 {

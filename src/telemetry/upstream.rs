@@ -10,6 +10,10 @@ pub struct UpstreamShard {
     pub connects: Counter,
     /// Dials that failed, each attempt by itself.
     pub connect_failures: Counter,
+    /// Dials that found no free port, each source address by itself.
+    pub no_port: Counter,
+    /// Dials from a source address that this machine does not have, or that does not lead there.
+    pub source_missing: Counter,
     /// Requests that went out on a kept connection.
     pub reused: Counter,
     /// Attempts after the first, on another endpoint or on a fresh connection.
@@ -20,6 +24,10 @@ pub struct UpstreamShard {
     pub breaker_opens: Counter,
     /// Requests that waited because `max_connections` were under way.
     pub queued: Counter,
+    /// Upgrades that waited because `upgrades.in_progress` were under way.
+    pub upgrades_queued: Counter,
+    /// Tunnels that were told to come back, for there is more room elsewhere.
+    pub rebalanced: Counter,
     /// How long successful dials took, TLS to the upstream included.
     pub connect_seconds: Histogram,
     /// Active checks by outcome, indexed as [`CheckOutcome::ALL`].
@@ -42,11 +50,15 @@ impl Default for UpstreamShard {
         Self {
             connects: Counter::default(),
             connect_failures: Counter::default(),
+            no_port: Counter::default(),
+            source_missing: Counter::default(),
             reused: Counter::default(),
             retries: Counter::default(),
             retries_refused: Counter::default(),
             breaker_opens: Counter::default(),
             queued: Counter::default(),
+            upgrades_queued: Counter::default(),
+            rebalanced: Counter::default(),
             connect_seconds: Histogram::new(&LATENCY),
             checks: Default::default(),
             check_seconds: Histogram::new(&LATENCY),

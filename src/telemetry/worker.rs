@@ -1,6 +1,6 @@
 //! One worker's counters of what happens before a route is known.
 
-use super::{Counter, Http2Fault};
+use super::{Counter, Http2Fault, TlsFailure, TlsHandshake};
 use crate::error::Failure;
 
 /// Connections and requests of one worker, whatever their route.
@@ -17,8 +17,14 @@ pub struct WorkerShard {
     pub over_limit: Counter,
     /// Fresh connections given to a less loaded worker.
     pub handed_over: Counter,
-    /// TLS handshakes that failed or did not end in time.
-    pub tls_failures: Counter,
+    /// TLS handshakes, indexed as [`TlsHandshake::ALL`].
+    pub tls_handshakes: [Counter; TlsHandshake::ALL.len()],
+    /// TLS handshakes that came to nothing, indexed as [`TlsFailure::ALL`].
+    pub tls_failures: [Counter; TlsFailure::ALL.len()],
+    /// TLS handshakes that waited because `tls.max_handshakes` were under way.
+    pub tls_queued: Counter,
+    /// Those of them whose time was over before they were done.
+    pub tls_refused: Counter,
     /// Connections closed because their PROXY header was missing, malformed or late, or came from
     /// where none is believed.
     pub proxy_protocol_refused: Counter,
@@ -57,6 +63,24 @@ impl WorkerShard {
     }
 }
 
+impl WorkerShard {
+    /// Counts a TLS handshake.
+    #[inline]
+    pub fn count_tls(&self, handshake: TlsHandshake) {
+        if let Some(counter) = self.tls_handshakes.get(handshake.index()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    #[inline]
+    pub fn count_tls_failure(&self, cause: TlsFailure) {
+        if let Some(counter) = self.tls_failures.get(cause as usize) {
+            counter.inc();
+        }
+    }
+}
+
 impl Default for WorkerShard {
     fn default() -> Self {
         Self {
@@ -65,7 +89,10 @@ impl Default for WorkerShard {
             accept_errors: Counter::default(),
             over_limit: Counter::default(),
             handed_over: Counter::default(),
-            tls_failures: Counter::default(),
+            tls_handshakes: Default::default(),
+            tls_failures: Default::default(),
+            tls_queued: Counter::default(),
+            tls_refused: Counter::default(),
             proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
             http2_begun: Counter::default(),

@@ -26,6 +26,8 @@ pub enum Reason {
     Protocol,
     /// A side sent more than its rate (`websocket.client_rate`, `websocket.upstream_rate`).
     Rate,
+    /// Its endpoint had too many, and it was told to come back (`rebalance`).
+    Rebalance,
     /// A side took nothing of what waited for it for `websocket.write_timeout`.
     SlowConsumer,
     /// A frame or message over its limit (`websocket.max_frame`, `websocket.max_message`).
@@ -34,7 +36,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in label order: the index into a metrics table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Closed,
         Self::Drain,
         Self::Error,
@@ -45,6 +47,7 @@ impl Reason {
         Self::MaxAge,
         Self::Protocol,
         Self::Rate,
+        Self::Rebalance,
         Self::SlowConsumer,
         Self::TooBig,
     ];
@@ -62,6 +65,7 @@ impl Reason {
             Self::MaxAge => "max_age",
             Self::Protocol => "protocol",
             Self::Rate => "rate",
+            Self::Rebalance => "rebalance",
             Self::SlowConsumer => "slow_consumer",
             Self::TooBig => "too_big",
         }
@@ -76,6 +80,7 @@ impl Reason {
             Self::Idle => "idle for too long",
             Self::MaxAge => "open for long enough: please reconnect",
             Self::Rate => "more than the rate allows",
+            Self::Rebalance => "another server has more room: please reconnect",
             Self::SlowConsumer => "too slow to read",
             Self::Protocol => "frames against the protocol",
             Self::TooBig => "over the limit",

@@ -100,6 +100,11 @@ impl Goodbye {
         Self::ours(Reason::MaxAge, SERVICE_RESTART)
     }
 
+    /// There is more room elsewhere.
+    pub(super) fn shed() -> Self {
+        Self::ours(Reason::Rebalance, SERVICE_RESTART)
+    }
+
     /// `slow` takes nothing of what waits for it.
     pub(super) fn slow(slow: Closer) -> Self {
         Self::blaming(slow, Reason::SlowConsumer, POLICY)

@@ -27,7 +27,10 @@ use self::history::History;
 use self::model::{Decision, Model};
 use self::peer::Manners;
 use self::wire::{Gauge, Log, Wire};
-use super::{Ended, Extensions, Labels, Leg, Limits, Pulse, Pulses, Reason, Roster, Rules, Tunnel};
+use super::{
+    Allowance, Ended, Extensions, Group, Labels, Leg, Limits, Pulse, Pulses, Reason, Roster, Rules,
+    Tunnel,
+};
 
 /// How long a tunnel is watched.
 const HORIZON: Duration = Duration::from_secs(240);
@@ -37,7 +40,8 @@ const HORIZON: Duration = Duration::from_secs(240);
 struct Setup {
     limits: Limits,
     max_age: Option<Duration>,
-    /// When it is told to close, or to be cut if that is true.
+    /// When it is told to close, or to be cut if that is true. An odd number of milliseconds is for
+    /// being told to come back.
     drain: Option<(Duration, bool)>,
     /// Of each pipe: to the client, from it, to the upstream, from it.
     buffers: [usize; 4],
@@ -202,9 +206,18 @@ async fn order(roster: Rc<Roster>, drain: Option<(Duration, bool)>) {
     sleep(after).await;
     if cut {
         roster.cut_all();
+    } else if is_shed(after) {
+        let allowance = Arc::<Allowance>::default();
+        allowance.grant(1);
+        roster.shed(Group { place: 0, number: 0 }, 1, &allowance);
     } else {
         roster.begin_closing(1012).into_iter().for_each(|one| roster.close(one, 1012));
     }
+}
+
+/// Whether who is told at this time is told to come back.
+fn is_shed(after: Duration) -> bool {
+    after.as_millis() % 2 == 1
 }
 
 /// Plays one; how it ended, or `None` when it had to be cut in the end. An error is a panic within.

@@ -65,14 +65,7 @@ impl Affinity {
         let cookies = |cookie: &plan::Cookie| {
             let secret = match &cookie.secret {
                 Some(secret) => secret.expose().as_bytes(),
-                None => {
-                    tracing::warn!(
-                        upstream = plan.name,
-                        "sticky cookies are signed with a key of this process alone: \
-                         set `secret`, so that other Bowlines and the next start honour them"
-                    );
-                    registry.secret()
-                }
+                None => registry.secret(&plan.name),
             };
             Cookies::new(cookie, secret, &plan.name, &plan.endpoints)
         };

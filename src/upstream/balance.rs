@@ -12,6 +12,7 @@ mod ring;
 mod rota;
 mod round_robin;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::plan::{self, Endpoint};
@@ -28,8 +29,22 @@ pub(super) trait Snapshot {
     /// Live sockets and requests; `None` when it is out of the question.
     fn load(&self, index: usize) -> Option<usize>;
 
+    /// Shows each of `range` in order with its load, among them perhaps some that are out of the question.
+    fn each_load(&self, range: Range<usize>, mut see: impl FnMut(usize, u64)) {
+        for index in range {
+            if let Some(load) = self.load(index) {
+                see(index, load as u64);
+            }
+        }
+    }
+
     /// How long its handshakes take, in nanoseconds; 0 when nobody knows.
     fn latency(&self, index: usize) -> u64;
+
+    /// Whether each takes its whole share, as far as that is known without a look.
+    fn is_warm(&self) -> bool {
+        false
+    }
 
     /// How much of its share it takes, up to [`WARM`]; never 0.
     fn warmth(&self, index: usize) -> u16;
@@ -58,6 +73,10 @@ pub(super) enum Policy {
 #[derive(Debug)]
 struct Group {
     members: Vec<Member>,
+    /// Weights by the index of the endpoint, 0 for those of another group; only where all are compared.
+    weights: Vec<u16>,
+    /// All weights are the same, and nobody else stands between them.
+    even: bool,
     rota: Rota,
     places: Option<Places>,
 }
@@ -93,6 +112,12 @@ impl Balancer {
         Self { policy, groups: groups.into_iter().filter(|one| !one.members.is_empty()).collect() }
     }
 
+    /// The indices and weights of those that get requests while one of them is open.
+    pub(super) fn first_choice(&self) -> impl Iterator<Item = (usize, u16)> {
+        let members = self.groups.first().into_iter().flat_map(|group| &group.members);
+        members.map(|one| (one.at(), one.weight))
+    }
+
     /// The index of the next endpoint. A backup's only when everything else is out.
     pub(super) fn pick(&self, now: &impl Snapshot, draw: Draw) -> Option<usize> {
         self.groups.iter().find_map(|group| match (self.policy, draw.key) {
@@ -119,8 +144,18 @@ impl Group {
             Policy::LeastConnections => Rota::default(),
             _ => Rota::new(&members),
         };
+        let mut weights = Vec::new();
+        if policy == Policy::LeastConnections {
+            weights.resize(members.last().map_or(0, |last| last.at().saturating_add(1)), 0);
+            for member in &members {
+                if let Some(weight) = weights.get_mut(member.at()) {
+                    *weight = member.weight;
+                }
+            }
+        }
+        let even = weights.first().is_some_and(|one| weights.iter().all(|other| other == one));
         let places = Places::new(policy, &members, &labels);
-        Self { members, rota, places }
+        Self { members, weights, even, rota, places }
     }
 
     /// An endpoint that is open, as often as its weight and warmth say: the one at `part` of the way

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::gate::House;
 use super::health::{Look, Standing};
+use super::loads::{Slot, TUNNEL, both, requests, tunnels};
 use crate::plan::Target;
 
 /// A new handshake counts for an eighth: after ten of them, three quarters of what is known is of
@@ -17,9 +18,6 @@ const SHARE_OF_NEW: u64 = 8;
 /// Stands for an endpoint that has been there for ever.
 const FOR_EVER: u64 = u64::MAX;
 
-/// One tunnel in what an endpoint carries.
-const TUNNEL: u64 = 1 << 32;
-
 /// An endpoint and its counts. Its leases keep it alive after a plan has dropped it.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -27,15 +25,14 @@ pub struct Endpoint {
     pub id: usize,
     /// The name of its upstream, for logs.
     pub upstream: String,
-    /// `host:port`, for logs and metrics.
+    /// `host:port` or `unix:/path`, for logs and metrics.
     pub label: String,
     /// What to dial.
     pub target: Target,
     /// Who waits until one of its leases ends, or of another endpoint of its upstream.
     pub(super) house: Arc<House>,
-    /// Tunnels in the upper half, requests in the lower one: one number, so that both together are
-    /// bounded in one step.
-    carries: AtomicU64,
+    /// What it carries, beside what the others of its upstream do.
+    slot: Slot,
     /// Whether it gets requests.
     pub(super) standing: Standing,
     /// Nanoseconds, 0 until the first one.
@@ -53,7 +50,7 @@ impl Endpoint {
             label,
             target,
             house: Arc::default(),
-            carries: AtomicU64::new(0),
+            slot: Slot::default(),
             standing: Standing::default(),
             handshake: AtomicU64::new(0),
             made: Instant::now(),
@@ -66,26 +63,36 @@ impl Endpoint {
         Self { house, ..self }
     }
 
+    /// The same with its load in `slot`.
+    pub(super) fn in_slot(self, slot: Slot) -> Self {
+        Self { slot, ..self }
+    }
+
+    /// Where its load stands.
+    pub(super) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     /// Counts a request, unless it carries `most` requests and tunnels already.
     pub(super) fn begin(&self, most: Option<u32>) -> bool {
         let Some(most) = most else {
-            self.carries.fetch_add(1, Ordering::Relaxed);
+            self.slot.word().fetch_add(1, Ordering::Relaxed);
             return true;
         };
-        let more = |now: u64| (both(now) < most as usize).then(|| now.saturating_add(1));
+        let more = |now: u64| (both(now) < most.into()).then(|| now.saturating_add(1));
         // See `House::freed`.
-        self.carries.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+        self.slot.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     /// A request became a tunnel.
     pub(super) fn switch(&self) {
-        self.carries.fetch_add(TUNNEL - 1, Ordering::Relaxed);
+        self.slot.word().fetch_add(TUNNEL - 1, Ordering::Relaxed);
     }
 
     /// A request has ended, or a tunnel, and who waits for that may go on.
     pub(super) fn end(&self, tunnel: bool) {
         let one = if tunnel { TUNNEL } else { 1 };
-        let before = self.carries.fetch_sub(one, Ordering::SeqCst);
+        let before = self.slot.word().fetch_sub(one, Ordering::SeqCst);
         debug_assert!(before >= one, "a lease released twice");
         self.house.freed();
     }
@@ -121,14 +128,28 @@ impl Endpoint {
         self.handshake.load(Ordering::Relaxed)
     }
 
+    /// The same as a time; `None` until the first one.
+    pub fn handshake(&self) -> Option<Duration> {
+        Some(self.handshake_nanos()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
     /// Live tunnels.
     pub fn tunnels(&self) -> usize {
-        tunnels(self.carries.load(Ordering::Relaxed))
+        tunnels(self.slot.word().load(Ordering::Relaxed)) as usize
     }
 
     /// Requests in flight, handshakes among them.
     pub fn requests(&self) -> usize {
-        requests(self.carries.load(Ordering::Relaxed))
+        requests(self.slot.word().load(Ordering::Relaxed)) as usize
+    }
+
+    /// Its own name as a Host: a path is none.
+    pub fn host(&self) -> &str {
+        match &self.target {
+            // Letters, digits, dots and colons.
+            Target::Address(_) | Target::Name { .. } => &self.label,
+            Target::Unix(_) => "localhost",
+        }
     }
 
     /// Whether it is neither down nor ejected.
@@ -146,6 +167,11 @@ impl Endpoint {
         self.standing.since_back()
     }
 
+    /// When its ejection ends, if it is ejected and not down besides.
+    pub(super) fn returns_in(&self) -> Option<Duration> {
+        self.standing.returns_in()
+    }
+
     /// Whether a pick may take it; tells when that is news.
     pub(super) fn look(&self) -> Look {
         let look = self.standing.look();
@@ -161,21 +187,9 @@ impl Endpoint {
 
     /// What balancing looks at.
     pub fn load(&self) -> usize {
-        both(self.carries.load(Ordering::Relaxed))
+        // At most 33 bits.
+        both(self.slot.word().load(Ordering::Relaxed)) as usize
     }
-}
-
-fn tunnels(carries: u64) -> usize {
-    // At most 32 bits are left.
-    (carries >> 32) as usize
-}
-
-fn requests(carries: u64) -> usize {
-    (carries & (TUNNEL - 1)) as usize
-}
-
-fn both(carries: u64) -> usize {
-    tunnels(carries).saturating_add(requests(carries))
 }
 
 #[cfg(test)]

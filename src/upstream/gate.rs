@@ -9,7 +9,6 @@ mod upgrades;
 
 pub use self::breaker::{Breaker, Verdict};
 pub use self::budget::RetryBudget;
-pub(super) use self::house::Seat;
-pub use self::house::{House, Place};
+pub use self::house::{House, Place, Seat};
 pub use self::told::Told;
 pub use self::upgrades::Upgrades;

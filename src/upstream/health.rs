@@ -3,6 +3,7 @@
 //! they come to is one number on the endpoint (`standing`), which a pick reads and nothing else.
 
 mod checker;
+mod checkers;
 mod ejection;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -12,10 +13,12 @@ mod quorum;
 mod report;
 mod standing;
 mod streak;
+mod told;
 
-pub use self::checker::{Checkers, Notice};
+pub use self::checkers::Checkers;
 pub use self::report::{Mishap, is_local};
 pub(super) use self::standing::{Look, Standing};
+pub use self::told::Notice;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -67,6 +70,11 @@ impl Ward {
     pub(super) fn new(plan: &plan::Upstream, panics: Arc<Flag>) -> Self {
         let backups = plan.endpoints.iter().map(|one| one.backup).collect();
         Self { plan: plan.health.clone(), panics, ejecting: Mutex::new(()), backups }
+    }
+
+    /// Whether health was ignored when somebody last looked.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.panics.is_on()
     }
 
     /// Whether health is to be ignored now, because too few of `endpoints` are open. A change is told.

@@ -35,7 +35,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose exchange is over.
+    /// Keeps a connection whose exchange is over, if it may be used again.
     pub fn put(&self, endpoint: &Endpoint, connection: Connection, keep: KeepAlive) {
         let mut pools = self.idle.borrow_mut();
         if pools.len() <= endpoint.id {
@@ -43,7 +43,7 @@ impl Pool {
         }
         if let Some(idle) = pools.get_mut(endpoint.id)
             && idle.len() < keep.max
-            && let Some(until) = Instant::now().checked_add(keep.idle)
+            && let Some(until) = connection.until(Instant::now(), keep)
         {
             idle.push(Idle { connection, until });
         }

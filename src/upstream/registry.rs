@@ -1,13 +1,14 @@
 //! Every live endpoint by upstream and address, shared by all plan generations: counts outlive
 //! the configuration that began them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Endpoint;
 use super::gate::{House, Upgrades};
+use super::loads::Slot;
 use super::sessions::Sessions;
+use super::{Endpoint, Latest};
 use crate::plan;
 use crate::telemetry::EndpointGauge;
 
@@ -23,7 +24,12 @@ struct Known {
     endpoints: HashMap<(String, String), Weak<Endpoint>>,
     upgrades: HashMap<String, Weak<Upgrades>>,
     houses: HashMap<String, Weak<House>>,
+    latest: HashMap<String, Weak<Latest>>,
+    /// The same for upgrades that are under way.
+    porches: HashMap<String, Weak<House>>,
     next_id: usize,
+    /// Upstreams without a secret.
+    unsigned: HashSet<String>,
     numbers: HashMap<String, u32>,
 }
 
@@ -52,13 +58,32 @@ impl Registry {
         let is_known = plan
             .iter()
             .any(|one| known.endpoints.contains_key(&(upstream.to_owned(), one.label.clone())));
-        let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known));
+        // Who appears together stands together.
+        let mut slots = Slot::row(plan.len());
+        let live = plan.iter().map(|plan| known.endpoint(upstream, plan, is_known, &mut slots));
         live.collect()
+    }
+
+    /// Where the newest `upstream` is found.
+    pub(super) fn latest(&self, upstream: &str) -> Arc<Latest> {
+        let mut known = self.lock();
+        if let Some(latest) = known.latest.get(upstream).and_then(Weak::upgrade) {
+            return latest;
+        }
+        known.latest.retain(|_, latest| latest.strong_count() > 0);
+        let latest = Arc::<Latest>::default();
+        known.latest.insert(upstream.to_owned(), Arc::downgrade(&latest));
+        latest
     }
 
     /// Who is counted and who waits at `upstream`.
     pub(super) fn house(&self, upstream: &str) -> Arc<House> {
         self.lock().house(upstream)
+    }
+
+    /// Whose upgrade is under way at `upstream`, and who waits for that.
+    pub(super) fn porch(&self, upstream: &str) -> Arc<House> {
+        kept(&mut self.lock().porches, upstream)
     }
 
     /// The pace of the upgrades of `upstream`, from where it stands.
@@ -84,8 +109,16 @@ impl Registry {
         Arc::clone(&self.sessions)
     }
 
-    /// What signs cookies where nobody gave a secret: another one in every process.
-    pub(super) fn secret(&self) -> &[u8] {
+    /// What signs the cookies of `upstream` where nobody gave a secret: another one in every process,
+    /// which is told once.
+    pub(super) fn secret(&self, upstream: &str) -> &[u8] {
+        if self.lock().unsigned.insert(upstream.to_owned()) {
+            tracing::warn!(
+                upstream,
+                "sticky cookies are signed with a key of this process alone: \
+                 set `secret`, so that other Bowlines and the next start honour them"
+            );
+        }
         &self.secret
     }
 
@@ -108,6 +141,7 @@ impl Registry {
                 requests: endpoint.requests() as u64,
                 up: endpoint.is_open(),
                 ejections: endpoint.ejections(),
+                handshake: endpoint.handshake(),
             })
         });
         live.collect()
@@ -121,13 +155,7 @@ impl Registry {
 
 impl Known {
     fn house(&mut self, upstream: &str) -> Arc<House> {
-        if let Some(house) = self.houses.get(upstream).and_then(Weak::upgrade) {
-            return house;
-        }
-        self.houses.retain(|_, house| house.strong_count() > 0);
-        let house = Arc::new(House::default());
-        self.houses.insert(upstream.to_owned(), Arc::downgrade(&house));
-        house
+        kept(&mut self.houses, upstream)
     }
 
     fn endpoint(
@@ -135,6 +163,7 @@ impl Known {
         upstream: &str,
         plan: &plan::Endpoint,
         slow_start: bool,
+        slots: &mut impl Iterator<Item = Slot>,
     ) -> Arc<Endpoint> {
         let key = (upstream.to_owned(), plan.label.clone());
         if let Some(endpoint) = self.endpoints.get(&key).and_then(Weak::upgrade) {
@@ -145,13 +174,24 @@ impl Known {
         let (upstream, label) = key.clone();
         let house = self.house(&upstream);
         let endpoint = Endpoint::new(id, upstream, label, plan.target.clone()).of(house);
-        let endpoint = Arc::new(endpoint);
+        let endpoint = Arc::new(endpoint.in_slot(slots.next().unwrap_or_default()));
         if slow_start {
             endpoint.begin_slow_start();
         }
         self.endpoints.insert(key, Arc::downgrade(&endpoint));
         endpoint
     }
+}
+
+/// The one of that name, made where there is none; those that nobody holds are forgotten then.
+fn kept(houses: &mut HashMap<String, Weak<House>>, name: &str) -> Arc<House> {
+    if let Some(house) = houses.get(name).and_then(Weak::upgrade) {
+        return house;
+    }
+    houses.retain(|_, house| house.strong_count() > 0);
+    let house = Arc::new(House::default());
+    houses.insert(name.to_owned(), Arc::downgrade(&house));
+    house
 }
 
 impl fmt::Debug for Registry {

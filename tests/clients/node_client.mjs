@@ -2,18 +2,26 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { WebSocket } from "ws";
 
 const port = Number(process.env.BOWLINE_PORT);
 const ECHO = `ws://127.0.0.1:${port}/echo`;
 const PYTHON = `ws://127.0.0.1:${port}/python`;
+const SECURE = `wss://localhost:${process.env.SECURE_PORT}/echo`;
 const MIB = 1 << 20;
 
 const checks = {
   async "text comes back"() {
     await withSocket(ECHO, {}, async (socket) => {
       for (const text of ["hello", "", "grüße, 世界, 🪢"]) await echoes(socket, text);
+    });
+  },
+
+  async "text comes back over TLS"() {
+    await withSocket(SECURE, { ca: readFileSync(process.env.AUTHORITY) }, async (socket) => {
+      for (const text of ["hello", "grüße, 世界, 🪢"]) await echoes(socket, text);
     });
   },
 

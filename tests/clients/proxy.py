@@ -17,7 +17,7 @@ listeners:
   - address: 127.0.0.1:{port}
     http2: prior_knowledge
   - address: 127.0.0.1:{secure}
-    tls: {{ certificates: [ {{ cert: cert.pem, key: key.pem }} ] }}
+    tls: {{ certificates: [ {{ cert: certs/server.pem, key: certs/server.key }} ] }}
 routes:
   - match: {{ path: /echo }}
     upstream: echo
@@ -75,13 +75,13 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 class Bowline:
     """A running Bowline: `port` for clients, `admin` for /metrics, `log` where it writes.
 
-    `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them. `secure` is for
-    clients with TLS.
+    `secure` is a port of TLS for localhost, with a certificate of `authority`; both are of `bowline` only.
+    `page` is a port whose pages it lets in, `api` that of an upstream; a client may serve on them.
     """
 
-    def __init__(self, process, port, admin, log, page, api, secure):
+    def __init__(self, process, port, admin, log, page, api):
         self.process, self.port, self.admin, self.log = process, port, admin, log
-        self.page, self.api, self.secure = page, api, secure
+        self.page, self.api = page, api
 
     def stop(self):
         """Ask it to end as an operator would; the exit status, or None when it had to be killed."""
@@ -129,21 +129,16 @@ def python_upstream():
 @contextlib.contextmanager
 def bowline(binary, folder, node, python, more=""):
     """Starts `binary` with a configuration in `folder` that routes to the two upstreams' ports; `more` is further YAML."""
-    port, admin, page, api, secure = free_ports(5)
-    ports = dict(port=port, admin=admin, page=page, api=api, secure=secure)
-    text = CONFIG.format(node=node, python=python, more=more, **ports)
-    certificate(folder)
-    with running(binary, folder, text, **ports) as started:
+    port, secure, admin, page, api = free_ports(5)
+    text = CONFIG.format(
+        port=port, secure=secure, admin=admin, node=node, python=python, page=page, api=api, more=more
+    )
+    certs = folder / "certs"
+    if not certs.exists():
+        subprocess.run([binary, "cert", "--out", str(certs)], check=True, stdout=subprocess.DEVNULL)
+    with running(binary, folder, text, port, admin, page, api) as started:
+        started.secure, started.authority = secure, certs / "ca.pem"
         yield started
-
-
-def certificate(folder):
-    """A certificate of nobody's for localhost, with its key."""
-    folder.mkdir(exist_ok=True)
-    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    names = ["-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", "req", *options, *names, *files], check=True, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
@@ -156,7 +151,7 @@ def bowline_for_socketio(binary, folder, nodes):
 
 
 @contextlib.contextmanager
-def running(binary, folder, text, port, admin, page=None, api=None, secure=None):
+def running(binary, folder, text, port, admin, page=None, api=None):
     """Starts `binary` with the configuration `text`, which says `port` and `admin`."""
     folder.mkdir(exist_ok=True)
     config = folder / "config.yaml"
@@ -166,7 +161,7 @@ def running(binary, folder, text, port, admin, page=None, api=None, secure=None)
         process = subprocess.Popen([binary, "run", "--config", str(config)], stdout=out, stderr=out)
         try:
             wait_ready(process, admin, log)
-            yield Bowline(process, port, admin, log, page, api, secure)
+            yield Bowline(process, port, admin, log, page, api)
         finally:
             ended(process)
 

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import os
+import ssl
 import sys
 import traceback
 
@@ -12,12 +13,21 @@ from websockets.exceptions import ConnectionClosed
 PORT = int(os.environ["BOWLINE_PORT"])
 ECHO = f"ws://127.0.0.1:{PORT}/echo"
 NODE = f"ws://127.0.0.1:{PORT}/node"
+SECURE = f"wss://localhost:{os.environ['SECURE_PORT']}/echo"
 MIB = 1 << 20
 
 
 async def text_comes_back():
     async with connect(ECHO) as socket:
         for message in ["hello", "", "grüße, 世界, 🪢"]:
+            await socket.send(message)
+            assert await socket.recv() == message
+
+
+async def text_comes_back_over_tls():
+    trusting = ssl.create_default_context(cafile=os.environ["AUTHORITY"])
+    async with connect(SECURE, ssl=trusting) as socket:
+        for message in ["hello", "grüße, 世界, 🪢"]:
             await socket.send(message)
             assert await socket.recv() == message
 
@@ -160,6 +170,7 @@ async def main():
 
 CHECKS = [
     text_comes_back,
+    text_comes_back_over_tls,
     binary_comes_back,
     a_message_of_1_mib_comes_back,
     a_thousand_messages_keep_their_order,

@@ -95,9 +95,8 @@ def main(binary, chosen):
         folder = pathlib.Path(folder)
         with proxy.node_upstream() as node, proxy.python_upstream() as python:
             with proxy.bowline(binary, folder, node, python) as bowline:
-                ports = {"BOWLINE": bowline.port, "ADMIN": bowline.admin, "PAGE": bowline.page, "API": bowline.api}
-                ports["SECURE"] = bowline.secure
-                environment = dict(os.environ, SCREENSHOTS=str(keep.resolve()))
+                ports = {"BOWLINE": bowline.port, "SECURE": bowline.secure, "ADMIN": bowline.admin, "PAGE": bowline.page, "API": bowline.api}
+                environment = dict(os.environ, SCREENSHOTS=str(keep.resolve()), AUTHORITY=str(bowline.authority))
                 environment.update({f"{name}_PORT": str(port) for name, port in ports.items()})
                 for name in chosen:
                     if name != "socketio":

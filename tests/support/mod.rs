@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "real sockets, real clock, a pause between looks")]
 #![allow(unreachable_pub, reason = "each test file includes this as a module of its own")]
 
+pub mod dns;
+pub mod network;
 pub mod process;
 
 use std::io::{ErrorKind, Read, Write};
@@ -332,7 +334,12 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// At an address that is free.
+    pub fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, accepted) = mpsc::channel();
         thread::spawn(move || {

@@ -4,32 +4,35 @@
 use std::fs;
 use std::path::Path;
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+};
 
-/// The certificates of a chain, in file order.
+/// The certificates of `bytes`, which are those of the file `path`, in its order.
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path)?;
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
-    let chain = chain.map_err(|error| format!("{} is not PEM: {error}", path.display()))?;
-    if chain.is_empty() {
+pub(super) fn certificates(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = rustls_pemfile::certs(&mut &*bytes).collect();
+    let found = found.map_err(|error| format!("{} is not PEM: {error}", path.display()))?;
+    if found.is_empty() {
         return Err(format!(
             "{} holds no certificate: it needs `-----BEGIN CERTIFICATE-----` blocks, the server's first",
             path.display()
         ));
     }
-    Ok(chain)
+    Ok(found)
 }
 
-/// The first private key, PKCS#1, SEC1 or PKCS#8.
+/// The first private key of `bytes`, PKCS#1, SEC1 or PKCS#8.
 ///
 /// # Errors
 /// A sentence that names the file and the mend.
-pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let bytes = read(path)?;
-    rustls_pemfile::private_key(&mut bytes.as_slice())
+pub(super) fn key(bytes: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    rustls_pemfile::private_key(&mut &*bytes)
         .map_err(|error| format!("{} is not PEM: {error}", path.display()))?
         .ok_or_else(|| {
             format!(
@@ -39,7 +42,30 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// The revocation lists of `bytes`.
+///
+/// # Errors
+/// A sentence that names the file and the mend.
+pub(super) fn revocation_lists(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = rustls_pemfile::crls(&mut &*bytes).collect();
+    let found = found.map_err(|error| format!("{} is not PEM: {error}", path.display()))?;
+    if found.is_empty() {
+        return Err(format!(
+            "{} holds no revocation list: it needs `-----BEGIN X509 CRL-----` blocks",
+            path.display()
+        ));
+    }
+    Ok(found)
+}
+
+/// What is in a file.
+///
+/// # Errors
+/// A sentence that names the file and the mend.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| {
         format!(
             "cannot read {}: {error}; paths are relative to the configuration file",

@@ -18,8 +18,11 @@ fn trusted(networks: &str) -> Networks {
     Plan::build(&config, Path::new(""), &mut mistakes).trusted
 }
 
+/// What clients reached.
+const REACHED: &str = "198.51.100.1:443";
+
 fn peer(ip: &str) -> Sender {
-    Sender::new(SocketAddr::new(ip.parse().unwrap(), 4711), false, false)
+    Sender::new(SocketAddr::new(ip.parse().unwrap(), 4711), REACHED.parse().ok(), false, false)
 }
 
 /// Applies a sender, and puts what it adds beside what was said.
@@ -82,7 +85,7 @@ fn the_upstream_learns_address_scheme_and_host() {
             ("forwarded", "for=192.0.2.1;proto=http;host=\"chat.example:8080\""),
         ])
     );
-    let secure = Sender::new("[2001:db8::1]:9".parse().unwrap(), true, false);
+    let secure = Sender::new("[2001:db8::1]:9".parse().unwrap(), REACHED.parse().ok(), true, false);
     let mut set = HeaderMap::new();
     applied(&secure, &mut set, "", Forwarded::Both, &trusted(""));
     assert_eq!(all(&set, "x-forwarded-for"), ["2001:db8::1"]);
@@ -289,4 +292,20 @@ fn an_address_is_written_as_the_standard_library_does() {
     for ip in four.chain(six) {
         assert_eq!(value(ip), ip.to_string());
     }
+}
+
+#[test]
+fn the_ends_of_a_connection_are_the_clients_own_as_far_as_it_is_known() {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.9, 10.0.0.2"));
+    let networks = trusted("10.0.0.0/8");
+    let source = |peer_ip: &str, headers: &HeaderMap| {
+        let Ends { source, destination } = peer(peer_ip).ends(headers, &networks);
+        assert_eq!(destination.to_string(), REACHED);
+        source.to_string()
+    };
+    assert_eq!(source("203.0.113.7", &headers), "203.0.113.7:4711", "nobody's word counts");
+    assert_eq!(source("::ffff:203.0.113.7", &headers), "203.0.113.7:4711");
+    assert_eq!(source("10.0.0.1", &headers), "203.0.113.9:0");
+    assert_eq!(source("10.0.0.1", &HeaderMap::new()), "10.0.0.1:0");
 }

@@ -39,10 +39,12 @@ fn worker() -> (Rc<Worker>, std::net::TcpListener) {
 fn arrival() -> Arrival {
     Arrival {
         peer: "192.0.2.1:1".parse().unwrap(),
+        reached: None,
         tls: false,
         scheme_unknown: false,
         access: Arc::new(ArcSwapOption::empty()),
         server_name: None,
+        identity: None,
         header_timeout: Duration::from_secs(30),
         limits: Limits { uri: 1024, headers: 8192, connections: None, streams: 10 },
     }

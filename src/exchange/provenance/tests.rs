@@ -73,7 +73,7 @@ fn an_address_may_have_a_port() {
         ("", None),
     ] {
         let expected = expected.map(|address| address.parse::<IpAddr>().unwrap());
-        assert_eq!(address(said.as_bytes()), expected, "{said}");
+        assert_eq!(address(said.as_bytes()).map(|(ip, _)| ip), expected, "{said}");
     }
 }
 
@@ -151,5 +151,20 @@ proptest! {
         let mut said = HeaderMap::new();
         said.insert(X_FORWARDED_FOR, HeaderValue::from_str(&format!("{forged}, {client}")).unwrap());
         prop_assert_eq!(walk("10.0.0.1", &said).client, client);
+    }
+}
+
+#[test]
+fn a_port_is_known_where_a_proxy_says_it() {
+    for (said, port) in [
+        ("203.0.113.9", 0),
+        ("203.0.113.9:4711", 4711),
+        ("203.0.113.9:_hidden", 0),
+        ("203.0.113.9:65536", 0),
+        ("2001:db8::9", 0),
+        ("[2001:db8::9]", 0),
+        ("[2001:db8::9]:4711", 4711),
+    ] {
+        assert_eq!(address(said.as_bytes()).map(|(_, port)| port), Some(port), "{said}");
     }
 }

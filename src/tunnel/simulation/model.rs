@@ -165,7 +165,13 @@ impl Model<'_> {
         let holds = match decision.reason.unwrap_or(ended.reason) {
             Reason::Closed => !metered || has(|side| side.close().is_some()),
             Reason::Drain if self.cut.is_some() => true,
-            Reason::Drain => self.setup.drain.is_some_and(|(after, _)| age >= after),
+            Reason::Drain => {
+                self.setup.drain.is_some_and(|(after, _)| age >= after && !super::is_shed(after))
+            }
+            Reason::Rebalance => self
+                .setup
+                .drain
+                .is_some_and(|(after, cut)| age >= after && !cut && super::is_shed(after)),
             Reason::Error => has(|side| side.log.broken.is_some()),
             Reason::HalfClose => {
                 let since = half_closed(then).map(|since| at.saturating_duration_since(since));

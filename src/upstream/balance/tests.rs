@@ -106,7 +106,59 @@ fn a_storm_of_50_000_sockets_leaves_each_policy_within_its_bound() {
         let mut cluster = Cluster::new(&[1; 10]);
         cluster.storm(policy, 50_000);
         println!("{policy:?}: skew {:.4}, {:?}", cluster.skew(), cluster.loads);
-        assert!(cluster.skew() <= bound, "{policy:?}: {:?}", cluster.loads);
+        let (skew, loads) = (cluster.skew(), &cluster.loads);
+        assert!(skew <= bound, "{policy:?}: skew {skew:.4} of {bound}, {loads:?}");
+    }
+}
+
+#[test]
+fn a_reconnect_storm_of_50_000_sockets_leaves_each_policy_within_its_bound() {
+    const SOCKETS: u64 = 50_000;
+    let bounds = [
+        (Policy::LeastConnections, 1.0001),
+        (Policy::RoundRobin, 1.0001),
+        (Policy::PowerOfTwo, 1.01),
+        (Policy::Random, 1.05),
+        (Policy::RingHash, 1.3),
+        (Policy::Maglev, 1.06),
+    ];
+    for (policy, bound) in bounds {
+        for seed in 0..3 {
+            let mut cluster = Cluster { turn: seed << 32, ..Cluster::new(&[1; 10]) };
+            let balancer = cluster.balancer(policy);
+            let client = |number: u64| seed * SOCKETS + number;
+            let mut sockets: Vec<(u64, usize)> = Vec::new();
+            for number in 0..SOCKETS {
+                let picked = cluster.pick(&balancer, client(number)).unwrap();
+                cluster.loads[picked] += 1;
+                sockets.push((number, picked));
+            }
+            // The network blinks: each is gone after a time of its own, and back after another, so that
+            // losses and returns are mixed.
+            let chance = |number: u64, step: u64| Draw::of(number, seed, None).number(step);
+            let mut events: Vec<(u64, u64, bool)> = Vec::new();
+            for (number, _) in &sockets {
+                let gone = chance(*number, 1) % 1_000_000;
+                events.push((gone, *number, false));
+                events.push((gone + 1 + chance(*number, 2) % 5_000_000, *number, true));
+            }
+            events.sort_unstable();
+            for (_, number, back) in events {
+                let picked = match back {
+                    true => cluster.pick(&balancer, client(number)).unwrap(),
+                    false => sockets[number as usize].1,
+                };
+                match back {
+                    true => cluster.loads[picked] += 1,
+                    false => cluster.loads[picked] -= 1,
+                }
+            }
+            let (skew, loads) = (cluster.skew(), &cluster.loads);
+            assert_eq!(loads.iter().sum::<usize>() as u64, SOCKETS);
+            let told = format!("{policy:?}, seed {seed}: skew {skew:.4} of {bound}, {loads:?}");
+            println!("{told}");
+            assert!(skew <= bound, "{told}");
+        }
     }
 }
 
@@ -117,7 +169,8 @@ fn weights_are_kept_by_every_policy() {
         let mut cluster = Cluster::new(&[1, 2, 3, 4, 10]);
         cluster.storm(policy, 40_000);
         println!("{policy:?}: skew {:.4}, {:?}", cluster.skew(), cluster.loads);
-        assert!(cluster.skew() <= bound, "{policy:?}: {:?}", cluster.loads);
+        let (skew, loads) = (cluster.skew(), &cluster.loads);
+        assert!(skew <= bound, "{policy:?}: skew {skew:.4} of {bound}, {loads:?}");
     }
 }
 

@@ -1,14 +1,16 @@
-//! How many requests and tunnels an upstream carries where that is bounded, and the queue of those
-//! who wait for one to end. It outlives plans, as the leases do that it counts.
+//! A bound with a queue: how many requests and tunnels an upstream carries, how many handshakes are
+//! under way, and those who wait for one to end. It outlives plans, as those do who are counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 use super::Told;
 
-/// The bounded side of one upstream, across all workers.
+/// What is counted under one bound, across all workers.
 #[derive(Debug)]
 pub struct House {
     seats: AtomicUsize,
@@ -22,10 +24,9 @@ pub struct House {
     pub told: Told,
 }
 
-/// One request or tunnel under the upstream's bound, counted for as long as this lives; of no house
-/// where there is no bound.
+/// One of those who are counted, for as long as this lives; of no house where there is no bound.
 #[derive(Debug, Default)]
-pub(in super::super) struct Seat(Option<Arc<House>>);
+pub struct Seat(Option<Arc<House>>);
 
 /// A place in the queue, counted for as long as this lives.
 #[derive(Debug)]
@@ -44,6 +45,21 @@ impl Default for House {
 }
 
 impl House {
+    /// A seat, when fewer than `most` are taken and nobody waits for one.
+    pub fn seat_for_newcomer(self: &Arc<Self>, most: u32) -> Option<Seat> {
+        // Whoever gives one up rings for who has begun to wait in the meantime.
+        if self.waiting() > 0 { None } else { self.seat(most) }
+    }
+
+    /// Waits for a seat behind all who wait already.
+    pub async fn queue(self: &Arc<Self>, most: u32) -> Seat {
+        match self.place(u32::MAX) {
+            Some(place) => place.wait(|| self.seat(most), || None).await,
+            // Nobody has so many clients.
+            None => Seat::default(),
+        }
+    }
+
     /// A seat, when fewer than `most` are taken.
     pub(in super::super) fn seat(self: &Arc<Self>, most: u32) -> Option<Seat> {
         count_below(&self.seats, most).then(|| Seat(Some(Arc::clone(self))))
@@ -83,8 +99,13 @@ impl House {
 
 impl Place {
     /// Waits for the front of the queue, and there until `attempt` comes to something: it is made
-    /// at once, and again whenever something was let go. Who stops waiting frees its place.
-    pub async fn wait<T>(self, mut attempt: impl FnMut() -> Option<T>) -> T {
+    /// at once, again whenever something was let go, and when `again` says so, if it does. Who stops
+    /// waiting frees its place.
+    pub async fn wait<T>(
+        self,
+        mut attempt: impl FnMut() -> Option<T>,
+        again: impl Fn() -> Option<Duration>,
+    ) -> T {
         let house = &*self.0;
         // It is never closed; were it, all would stand at the front.
         let _front = house.front.acquire().await;
@@ -93,7 +114,12 @@ impl Place {
                 return done;
             }
             // What was let go since then has left a permit.
-            house.freed.notified().await;
+            let freed = house.freed.notified();
+            match again() {
+                None => freed.await,
+                // Either way it is tried again.
+                Some(after) => drop(timeout(after, freed).await),
+            }
         }
     }
 }
@@ -136,7 +162,7 @@ fn count_below(count: &AtomicUsize, most: u32) -> bool {
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -146,7 +172,7 @@ mod tests {
         let mut seats: Vec<Seat> = (0..2).filter_map(|_| house.seat(2)).collect();
         assert!(seats.len() == 2 && house.seat(2).is_none());
         let mut context = Context::from_waker(Waker::noop());
-        let queue = || Box::pin(house.place(3).unwrap().wait(|| house.seat(2)));
+        let queue = || Box::pin(house.place(3).unwrap().wait(|| house.seat(2), || None));
         let (mut first, mut second, mut third) = (queue(), queue(), queue());
         assert!(house.place(3).is_none(), "there are three places");
         // They come in this order.
@@ -168,6 +194,32 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_does_not_pass_those_who_wait_though_a_seat_is_free() {
+        let house = Arc::new(House::default());
+        let mut context = Context::from_waker(Waker::noop());
+        let seat = house.seat_for_newcomer(1).unwrap();
+        let mut waits = Box::pin(house.queue(1));
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        drop(seat);
+        assert!(house.seats() == 0 && house.seat_for_newcomer(1).is_none());
+        let Poll::Ready(seat) = waits.as_mut().poll(&mut context) else { panic!("its turn") };
+        assert!(house.seat_for_newcomer(1).is_none());
+        drop(seat);
+        assert!(house.seat_for_newcomer(1).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_at_the_front_tries_again_when_it_was_told_to() {
+        let house = Arc::new(House::default());
+        let began = tokio::time::Instant::now();
+        let returns = Duration::from_secs(7);
+        let attempt = || (began.elapsed() >= returns).then_some(());
+        let again = || Some(returns.saturating_sub(began.elapsed()));
+        house.place(1).unwrap().wait(attempt, again).await;
+        assert_eq!((began.elapsed(), house.waiting()), (returns, 0));
+    }
+
+    #[test]
     fn nobody_is_left_waiting_however_threads_interleave() {
         let house = Arc::new(House::default());
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -178,7 +230,9 @@ mod tests {
                         for _ in 0..2000 {
                             let seat = match house.seat(2) {
                                 Some(seat) => seat,
-                                None => house.place(4).unwrap().wait(|| house.seat(2)).await,
+                                None => {
+                                    house.place(4).unwrap().wait(|| house.seat(2), || None).await
+                                }
                             };
                             assert!(house.seats() <= 2);
                             drop(seat);
@@ -196,7 +250,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..3 {
             let place = house.place(1).unwrap();
-            let mut waits = pin!(place.wait(|| None::<()>));
+            let mut waits = pin!(place.wait(|| None::<()>, || None));
             assert!(waits.as_mut().poll(&mut context).is_pending());
         }
         assert_eq!(house.waiting(), 0);

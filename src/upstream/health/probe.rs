@@ -13,12 +13,12 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::Empty;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use bytes::Bytes;
 
 use super::super::http1::{Connection, Framing, InFlight, request_head};
-use super::super::{Endpoint, dial};
+use super::super::{Endpoint, Upstream};
 use super::is_local;
 use crate::plan::{Probe, Question};
 use crate::telemetry::CheckOutcome;
@@ -47,19 +47,33 @@ impl fmt::Display for Fault {
 /// A request without a body, in flight.
 type Asking = InFlight<Empty<Bytes>>;
 
-/// Asks `endpoint` what `probe` says. Has no end of its own: a peer may be as slow as it likes.
+/// Asks `endpoint` of `upstream` what `probe` says; a dial counts in the slot of `worker`. Has no end of its own: a peer may be as slow as it likes.
 ///
 /// # Errors
 /// What is wrong with the endpoint, or that it could not be asked.
-pub(super) async fn check(endpoint: &Endpoint, probe: &Probe) -> Result<(), Fault> {
-    let stream = dial(&endpoint.target).await.map_err(|error| {
+pub(super) async fn check(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    probe: &Probe,
+    worker: usize,
+) -> Result<(), Fault> {
+    let mut socket = upstream.dial(endpoint, worker).await.map_err(|error| {
         let outcome = if is_local(&error) { CheckOutcome::Local } else { CheckOutcome::Connect };
         Fault::new(outcome, format!("cannot connect: {error}"))
     })?;
+    let preface = upstream.preface(|| None).unwrap_or_default();
     match probe {
-        Probe::Tcp => Ok(()),
+        Probe::Tcp => {
+            let said = socket.write_all(&preface).await;
+            said.map_err(|error| Fault::new(CheckOutcome::Connect, format!("cut off: {error}")))
+        }
         Probe::Http { question, status, body } => {
-            let mut asking = ask(stream, question, endpoint, &[(CONNECTION, "close")]);
+            let mut asking = ask(
+                Connection::once(socket, preface),
+                question,
+                endpoint,
+                &[(CONNECTION, "close")],
+            );
             let head = answer::head(&mut asking).await?;
             answer::judge(&head, status, &question.header)?;
             match body {
@@ -78,26 +92,25 @@ pub(super) async fn check(endpoint: &Endpoint, probe: &Probe) -> Result<(), Faul
                 (SEC_WEBSOCKET_VERSION, "13"),
                 (SEC_WEBSOCKET_KEY, &key),
             ];
-            let mut asking = ask(stream, question, endpoint, &fields);
+            let mut asking = ask(Connection::once(socket, preface), question, endpoint, &fields);
             let head = answer::head(&mut asking).await?;
             answer::judge_switching(&head, &key, &question.header)?;
-            let (stream, read_ahead) = asking.into_stream();
-            pong::await_pong(stream, &read_ahead).await
+            let (socket, read_ahead) = asking.into_socket();
+            pong::await_pong(socket, &read_ahead).await
         }
     }
 }
 
 /// The question on its way out.
 fn ask(
-    stream: TcpStream,
+    connection: Connection,
     question: &Question,
     endpoint: &Endpoint,
     own: &[(HeaderName, &str)],
 ) -> Asking {
     let mut fields = HeaderMap::new();
     let host = question.host.clone();
-    // A label is letters, digits, dots and colons.
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(&endpoint.label).ok()) {
+    if let Some(host) = host.or_else(|| HeaderValue::from_str(endpoint.host()).ok()) {
         fields.insert(HOST, host);
     }
     let agent = concat!("bowline/", env!("CARGO_PKG_VERSION"), " (health check)");
@@ -112,5 +125,5 @@ fn ask(
         }
     }
     let head = request_head(&Method::GET, &question.path, fields.iter(), Framing::Empty);
-    InFlight::new(Connection::new(stream), Method::GET, head, None, Framing::Empty)
+    InFlight::new(connection, Method::GET, head, None, Framing::Empty)
 }

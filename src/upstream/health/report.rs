@@ -46,6 +46,9 @@ impl fmt::Display for Mishap {
 
 /// Whether a dial failed for want of something here: descriptors, ports, memory. It says nothing about
 /// the endpoint.
+///
+/// That a path may not be entered (EACCES) is neither's fault or both's, but nothing that passes, and
+/// the other endpoints may well be reached: it counts against the endpoint, as that its path is missing.
 pub fn is_local(error: &io::Error) -> bool {
     /// ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS on Linux; std has no kinds for most.
     const LOCAL: [i32; 5] = [12, 23, 24, 99, 105];
@@ -332,6 +335,9 @@ mod tests {
     fn want_of_descriptors_is_not_the_endpoints_fault() {
         assert!(is_local(&io::Error::from_raw_os_error(24)));
         assert!(!is_local(&io::Error::from(io::ErrorKind::ConnectionRefused)));
-        assert!(!is_local(&io::Error::from_raw_os_error(111)));
+        // ENOENT, EACCES, ECONNREFUSED.
+        for code in [2, 13, 111] {
+            assert!(!is_local(&io::Error::from_raw_os_error(code)), "{code}");
+        }
     }
 }

@@ -103,9 +103,17 @@ impl Standing {
 
     /// Whether it is ejected, and not down besides.
     pub(super) fn is_ejected(&self) -> bool {
+        self.returns_in().is_some()
+    }
+
+    /// How long it is still ejected; `None` when it is not, or is down besides.
+    pub(in crate::upstream) fn returns_in(&self) -> Option<Duration> {
         match self.gate.load(Ordering::Relaxed) {
-            0 | DOWN => false,
-            until => until > millis(now()),
+            0 | DOWN => None,
+            until => {
+                let left = until.saturating_sub(millis(now()));
+                (left > 0).then(|| Duration::from_millis(left))
+            }
         }
     }
 

@@ -6,14 +6,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinHandle;
 
 use super::answer::Framing;
 use super::chunked::{self, Chunked, Piece};
 use super::upload::Unfinished;
-use super::{AnswerError, Connection};
+use super::{AnswerError, Connection, Tally};
+use crate::upstream::socket::{ReadHalf, Socket};
 
 /// One read takes at most this much.
 const MOST: usize = 64 * 1024;
@@ -30,15 +29,15 @@ pub struct AnswerBody {
     state: State,
     /// The upstream keeps the connection open behind this answer.
     persists: bool,
-    /// The request has gone out whole.
-    asked: bool,
+    /// `None` when no further request may go out on it: this one has not gone out whole, say.
+    tally: Option<Tally>,
 }
 
 /// Where the rest comes from.
 #[derive(Debug)]
 pub(super) enum Source {
     /// The connection, which may be used again afterwards.
-    Whole(TcpStream),
+    Whole(Socket),
     /// A connection on which the request is still going out.
     Half(Half),
     /// It was handed back, or nothing more is wanted.
@@ -48,7 +47,7 @@ pub(super) enum Source {
 /// The reading half of a connection, and the task that has the other one.
 #[derive(Debug)]
 pub(super) struct Half {
-    pub(super) read: OwnedReadHalf,
+    pub(super) read: ReadHalf,
     pub(super) upload: Option<JoinHandle<Result<(), Unfinished>>>,
 }
 
@@ -66,7 +65,7 @@ impl AnswerBody {
         input: Bytes,
         framing: Framing,
         persists: bool,
-        asked: bool,
+        tally: Option<Tally>,
     ) -> Self {
         let state = match framing {
             Framing::Empty | Framing::Length(0) => State::Over,
@@ -76,15 +75,17 @@ impl AnswerBody {
         };
         // Behind a FIN no other answer comes, whatever the head said.
         let persists = persists && framing != Framing::UntilClose;
-        Self { source, input, state, persists, asked }
+        Self { source, input, state, persists, tally }
     }
 
     /// The connection, once the body is over and when another request may go out on it.
     pub fn take_connection(&mut self) -> Option<Connection> {
-        let reusable = self.persists && self.asked && self.input.is_empty() && self.is_end_stream();
+        let reusable = self.persists && self.input.is_empty() && self.is_end_stream();
         self.stop_upload();
-        match std::mem::replace(&mut self.source, Source::Gone) {
-            Source::Whole(stream) if reusable => Some(Connection::new(stream)),
+        match (std::mem::replace(&mut self.source, Source::Gone), self.tally) {
+            (Source::Whole(socket), Some(tally)) if reusable => {
+                Some(Connection { socket, tally: Some(tally), preface: Bytes::new() })
+            }
             _ => None,
         }
     }
@@ -141,7 +142,7 @@ impl AnswerBody {
                         return Poll::Ready(Err(AnswerError::RequestBroken));
                     }
                 }
-                ready!(read.as_ref().poll_read_ready(cx))?;
+                ready!(read.poll_read_ready(cx))?;
                 ready!(poll_take(read, cx, room))?
             }
             Source::Gone => return Poll::Ready(Err(AnswerError::Ended)),
@@ -217,7 +218,7 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -229,7 +230,9 @@ mod tests {
         let mut upstream = listener.accept().await.unwrap().0;
         upstream.write_all(said.as_bytes()).await.unwrap();
         upstream.shutdown().await.unwrap();
-        let mut body = AnswerBody::new(Source::Whole(stream), Bytes::new(), framing, true, true);
+        let source = Source::Whole(stream.into());
+        let tally = Some(Tally { retires: None, requests: 1 });
+        let mut body = AnswerBody::new(source, Bytes::new(), framing, true, tally);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             frame.unwrap();
         }

@@ -47,7 +47,7 @@ impl Heads {
 
     /// The body behind the last head.
     pub fn into_content(self) -> Content {
-        let body = AnswerBody::new(Source::Gone, self.input.freeze(), self.framing, false, false);
+        let body = AnswerBody::new(Source::Gone, self.input.freeze(), self.framing, false, None);
         Content { body, until_close: self.framing == Framing::UntilClose }
     }
 }

@@ -9,13 +9,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use super::answer;
 use super::body::{AnswerBody, Half, Source};
 use super::request::Framing;
 use super::upload::{Unfinished, Upload};
-use super::{AnswerError, Connection};
+use super::{AnswerError, Connection, Tally};
+use crate::upstream::Socket;
 
 /// One read of a head takes at most this much; most heads are far shorter.
 const READ: usize = 4096;
@@ -26,7 +26,8 @@ const MAX_HEAD: usize = 256 * 1024;
 /// A request in flight on a connection.
 #[derive(Debug)]
 pub struct InFlight<B> {
-    stream: TcpStream,
+    socket: Socket,
+    tally: Option<Tally>,
     method: Method,
     upload: Upload<B>,
     /// The socket takes no more of the request, which the upstream may have answered all the same.
@@ -49,10 +50,15 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
         body: Option<B>,
         framing: Framing,
     ) -> Self {
+        let Connection { socket, mut tally, preface } = connection;
+        if let Some(tally) = &mut tally {
+            tally.requests = tally.requests.saturating_add(1);
+        }
         Self {
-            stream: connection.0,
+            socket,
+            tally,
             method,
-            upload: Upload::new(head, body, framing),
+            upload: Upload::new(head, body, framing).behind(preface),
             broken: false,
             input: BytesMut::new(),
             seen: 0,
@@ -68,7 +74,7 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, AnswerError>> {
         loop {
             if !self.broken && !self.upload.is_done() {
-                match self.upload.poll(cx, &mut self.stream) {
+                match self.upload.poll(cx, &mut self.socket) {
                     Poll::Ready(Err(Unfinished::Body)) => {
                         return Poll::Ready(Err(AnswerError::RequestBroken));
                     }
@@ -79,9 +85,9 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
             if let Some(head) = self.take_head().map_err(AnswerError::Malformed)? {
                 return Poll::Ready(Ok(head));
             }
-            ready!(self.stream.poll_read_ready(cx))?;
+            ready!(self.socket.poll_read_ready(cx))?;
             self.input.reserve(READ);
-            if ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))? == 0 {
+            if ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx))? == 0 {
                 return Poll::Ready(Err(AnswerError::Ended));
             }
         }
@@ -114,11 +120,11 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
     /// The answer's body, behind its head. What is left of the request still goes out beside it
     /// when `uploading`, and is forgotten otherwise.
     pub fn into_body(self, uploading: bool) -> AnswerBody {
-        let Self { stream, mut upload, broken, input, framing, persists, .. } = self;
+        let Self { socket, tally, mut upload, broken, input, framing, persists, .. } = self;
         let unfinished = !upload.is_done();
         let source = if unfinished && uploading && !broken {
             // A task of its own: a client may read its answer slowly, or not before it has said all.
-            let (read, mut write) = stream.into_split();
+            let (read, mut write) = socket.into_split();
             let upload = tokio::task::spawn_local(async move {
                 let sent = upload.go_on(&mut write).await;
                 if sent.is_ok() {
@@ -129,14 +135,14 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> InFlight<B> {
             });
             Source::Half(Half { read, upload: Some(upload) })
         } else {
-            Source::Whole(stream)
+            Source::Whole(socket)
         };
-        AnswerBody::new(source, input.freeze(), framing, persists, !unfinished)
+        AnswerBody::new(source, input.freeze(), framing, persists, tally.filter(|_| !unfinished))
     }
 
     /// The connection behind a 101, and what came right behind that.
-    pub fn into_stream(self) -> (TcpStream, Bytes) {
-        (self.stream, self.input.freeze())
+    pub fn into_socket(self) -> (Socket, Bytes) {
+        (self.socket, self.input.freeze())
     }
 }
 

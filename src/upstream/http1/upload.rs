@@ -44,6 +44,15 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         Self { bytes: head.len(), written: 0, out: VecDeque::from([head]), body, framing }
     }
 
+    /// The same with `preface` before it.
+    pub(super) fn behind(mut self, preface: Bytes) -> Self {
+        if !preface.is_empty() {
+            self.bytes = self.bytes.saturating_add(preface.len());
+            self.out.push_front(preface);
+        }
+        self
+    }
+
     /// Whether all is out.
     pub(super) fn is_done(&self) -> bool {
         self.out.is_empty() && self.body.is_none()

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
+use tokio::sync::mpsc;
+
+use super::super::told::Notices;
 use super::*;
 use crate::config;
 use crate::plan::Plan;
 use crate::telemetry::Metrics;
-use crate::upstream::Registry;
+use crate::upstream::{Checkers, Notice, Registry, Upstream};
 
 fn upstream(endpoints: &str, health: &str) -> Arc<Upstream> {
     let yaml = format!(
@@ -18,7 +21,13 @@ fn upstream(endpoints: &str, health: &str) -> Arc<Upstream> {
     let (config, mut mistakes) = config::parse("test", &yaml, &|_| None);
     let plan = Plan::build(&config, Path::new(""), &mut mistakes);
     assert!(mistakes.is_empty(), "{mistakes}");
-    Arc::new(Upstream::new(&plan.upstreams[0], &Registry::default(), &Metrics::new(1)))
+    Upstream::after(None, &plan.upstreams[0], &Registry::default(), &Metrics::new(1))
+}
+
+/// What notices are given to, and what was heard.
+fn hearing() -> (impl Fn(Notice), mpsc::UnboundedReceiver<Notice>) {
+    let (sender, notices) = mpsc::unbounded_channel();
+    (move |notice| sender.send(notice).unwrap_or_default(), notices)
 }
 
 const THREE: &str = "[ '10.0.0.1:1', '10.0.0.1:2', '10.0.0.1:3' ]";
@@ -38,13 +47,17 @@ type Story = Vec<(Duration, bool)>;
 /// Runs the checks of the first endpoint through `acts`.
 async fn play(upstream: &Arc<Upstream>, acts: &[Act]) -> (Story, Vec<Notice>) {
     let endpoint = Arc::clone(&upstream.endpoints[0]);
-    let (sender, mut notices) = mpsc::unbounded_channel();
+    let (hear, mut notices) = hearing();
     let checker = Checker {
-        upstream: Arc::clone(upstream),
+        upstream: Arc::clone(&upstream.latest),
         endpoint: Arc::clone(&endpoint),
         check: upstream.ward.plan.active.clone().unwrap(),
         streak: Streak::new(!endpoint.standing.is_down()),
-        drain: upstream.ward.plan.drain_when_down.then(|| Drain::new(endpoint.id, sender)),
+        tunnels: upstream
+            .ward
+            .plan
+            .drain_when_down
+            .then(|| Arc::new(Told::new(endpoint.id, Notices::new(hear)))),
     };
     let (began, story) = (Instant::now(), Rc::new(RefCell::new(Vec::new())));
     let mut acts = acts.iter().copied();
@@ -174,8 +187,8 @@ async fn a_new_set_of_checkers_keeps_the_interval_to_the_last_check_of_the_old_o
 async fn an_upstream_whose_checks_were_taken_away_is_up() {
     let upstream = upstream(THREE, "{}");
     upstream.endpoints[0].standing.set_down(true);
-    let (notices, _told) = mpsc::unbounded_channel();
-    drop(Checkers::start([&upstream], &notices));
+    let mut checkers = Checkers::new(|_| {});
+    checkers.follow([&upstream]);
     assert!(upstream.endpoints[0].is_open());
 }
 

@@ -17,24 +17,33 @@ type Look = Option<(PathBuf, u64, u64, (i64, i64), u64)>;
 
 /// Keeps an eye on a file.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     file: PathBuf,
     known: Look,
 }
 
 impl Watch {
     /// Whatever `file` is now is no change.
-    pub(super) fn new(file: &Path) -> Self {
+    pub(crate) fn new(file: &Path) -> Self {
         Self { file: file.to_owned(), known: look(file) }
     }
 
     /// It was read just now.
-    pub(super) fn know(&mut self) {
+    pub(crate) fn know(&mut self) {
         self.known = look(&self.file);
     }
 
     /// Resolves when the file is another than before, and has been for a moment.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
+        self.next(false).await;
+    }
+
+    /// The same, and resolves once, too, when the file is gone, and has been for a moment.
+    pub(crate) async fn changed_or_gone(&mut self) {
+        self.next(true).await;
+    }
+
+    async fn next(&mut self, or_gone: bool) {
         let mut ticks = interval(EACH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
@@ -42,7 +51,8 @@ impl Watch {
             ticks.tick().await;
             let now = look(&self.file);
             // Halfway through a rename there is no file, and an editor writes piece by piece.
-            if now.is_some() && now != self.known && last.as_ref() == Some(&now) {
+            let counts = or_gone || now.is_some();
+            if counts && now != self.known && last.as_ref() == Some(&now) {
                 self.known = now;
                 return;
             }

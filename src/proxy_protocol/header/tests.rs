@@ -40,8 +40,9 @@ fn summed(mut header: Vec<u8>) -> Vec<u8> {
     header
 }
 
-fn source(text: &str) -> Option<SocketAddr> {
-    Some(text.parse().unwrap())
+fn of(source: &str, destination: &str) -> Header {
+    let [source, destination] = [source, destination].map(|text| Some(text.parse().unwrap()));
+    Header { source, destination, tls: None }
 }
 
 /// A header is read the same however much follows it, and not before it is whole.
@@ -60,16 +61,27 @@ fn read(header: &[u8]) -> Result<Header, Fault> {
 #[test]
 fn a_line_of_version_1_names_the_client() {
     let no = Header::default();
-    let of = |text: &str| Header { source: source(text), tls: None };
     for (line, expected) in [
-        ("PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n", of("192.0.2.7:4711")),
-        ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", of("255.255.255.255:65535")),
-        ("PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", of("0.0.0.0:0")),
-        ("PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n", of("[2001:db8::7]:4711")),
+        (
+            "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n",
+            of("192.0.2.7:4711", "198.51.100.1:443"),
+        ),
+        (
+            "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+            of("255.255.255.255:65535", "255.255.255.255:65535"),
+        ),
+        ("PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", of("0.0.0.0:0", "0.0.0.0:0")),
+        (
+            "PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n",
+            of("[2001:db8::7]:4711", "[2001:db8::1]:443"),
+        ),
         (
             "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
              ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
-            of("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
+            of(
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+            ),
         ),
         ("PROXY UNKNOWN\r\n", no),
         (
@@ -129,10 +141,9 @@ fn a_line_that_is_not_as_written_is_refused() {
 fn a_header_of_version_2_names_the_client() {
     let mut unix = vec![0; 216];
     unix[..4].copy_from_slice(b"/tmp");
-    let of = |text: &str| Header { source: source(text), tls: None };
     for (name, header, expected) in [
-        ("tcp4", v2(1, 0x11, &TCP4, &[]), of("192.0.2.7:4711")),
-        ("tcp6", v2(1, 0x21, &tcp6(), &[]), of("[2001:db8::7]:4711")),
+        ("tcp4", v2(1, 0x11, &TCP4, &[]), of("192.0.2.7:4711", "198.51.100.1:443")),
+        ("tcp6", v2(1, 0x21, &tcp6(), &[]), of("[2001:db8::7]:4711", "[2001:db8::1]:443")),
         ("udp4", v2(1, 0x12, &TCP4, &[]), Header::default()),
         ("udp6", v2(1, 0x22, &tcp6(), &[]), Header::default()),
         ("unix", v2(1, 0x31, &unix, &[]), Header::default()),
@@ -149,15 +160,27 @@ fn a_header_of_version_2_names_the_client() {
                 &TCP4,
                 &[(0x01, b"h2"), (0x02, b"evil.example"), (0x04, b""), (0xea, b"x")],
             ),
-            of("192.0.2.7:4711"),
+            of("192.0.2.7:4711", "198.51.100.1:443"),
         ),
-        ("largest id", v2(1, 0x11, &TCP4, &[(0x05, &[7; 128])]), of("192.0.2.7:4711")),
-        ("not utf-8", v2(1, 0x11, &TCP4, &[(0x02, b"\xff\xfe")]), of("192.0.2.7:4711")),
-        ("checksum", summed(v2(1, 0x11, &TCP4, &[(0x03, &[0; 4])])), of("192.0.2.7:4711")),
+        (
+            "largest id",
+            v2(1, 0x11, &TCP4, &[(0x05, &[7; 128])]),
+            of("192.0.2.7:4711", "198.51.100.1:443"),
+        ),
+        (
+            "not utf-8",
+            v2(1, 0x11, &TCP4, &[(0x02, b"\xff\xfe")]),
+            of("192.0.2.7:4711", "198.51.100.1:443"),
+        ),
+        (
+            "checksum",
+            summed(v2(1, 0x11, &TCP4, &[(0x03, &[0; 4])])),
+            of("192.0.2.7:4711", "198.51.100.1:443"),
+        ),
         (
             "checksum behind others",
             summed(v2(1, 0x21, &tcp6(), &[(0x04, &[0; 40]), (0x03, &[0; 4])])),
-            of("[2001:db8::7]:4711"),
+            of("[2001:db8::7]:4711", "[2001:db8::1]:443"),
         ),
     ] {
         assert_eq!(read(&header), Ok(expected), "{name}");

@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol (HAProxy's `proxy-protocol.txt`, revision 2020-03-05), versions 1
+//! Reading a header (HAProxy's `proxy-protocol.txt`, revision 2020-03-05), versions 1
 //! and 2, as a pure decision on the bytes that have come so far. It believes nobody: who may send one
 //! at all is decided before.
 
@@ -8,28 +8,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const LONGEST_V1: usize = 107;
 
 /// Section 2.2: no text protocol begins like this.
-const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Signature, version and command, family and protocol, length.
 const FIXED_V2: usize = 16;
 
 /// A header of version 2 could have 64 KiB; addresses and what proxies are known to add, a client
 /// certificate's name included, stay far below this.
-pub(super) const LARGEST: usize = 4096;
+pub(crate) const LARGEST: usize = 4096;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::accept) struct Header {
+pub(crate) struct Header {
     /// The client; `None` when the proxy speaks for itself (LOCAL, a health check) or does not know
     /// (UNKNOWN, a Unix socket): then the connection's own other end is meant.
-    pub(in crate::accept) source: Option<SocketAddr>,
+    pub(crate) source: Option<SocketAddr>,
+    /// What the client reached, wherever the client is named.
+    pub(crate) destination: Option<SocketAddr>,
     /// Whether the client came by TLS, where the proxy says it.
-    pub(in crate::accept) tls: Option<bool>,
+    pub(crate) tls: Option<bool>,
 }
 
 /// Why bytes are no header. The connection cannot be used: where it should begin is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::accept) enum Fault {
+pub(crate) enum Fault {
     /// Neither version's beginning; most likely nobody sends a header at all.
     #[error("no PROXY header")]
     Missing,
@@ -55,7 +57,7 @@ pub(in crate::accept) enum Fault {
 ///
 /// # Errors
 /// When these bytes begin no header, whatever follows.
-pub(in crate::accept) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
     if begins(bytes, SIGNATURE) {
         version_2(bytes)
     } else if begins(bytes, b"PROXY ") {
@@ -81,12 +83,15 @@ fn version_1(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
     if line.contains('\r') {
         return Err(Fault::Line);
     }
-    let source = line_source(line).ok_or(Fault::Line)?;
-    Ok(Some((Header { source, tls: None }, end.saturating_add(1))))
+    let (source, destination) = line_ends(line).ok_or(Fault::Line)?.unzip();
+    Ok(Some((Header { source, destination, tls: None }, end.saturating_add(1))))
 }
 
-/// The source of a line; `Some(None)` when the line names nobody.
-fn line_source(line: &str) -> Option<Option<SocketAddr>> {
+/// Source and destination of a connection.
+type Pair = (SocketAddr, SocketAddr);
+
+/// Both ends of a line; `Some(None)` when the line names nobody.
+fn line_ends(line: &str) -> Option<Option<Pair>> {
     let rest = line.strip_prefix("PROXY ")?;
     // What follows is for nobody to read (section 2.1).
     if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
@@ -94,23 +99,17 @@ fn line_source(line: &str) -> Option<Option<SocketAddr>> {
     }
     let mut words = rest.split(' ');
     let (family, source, destination) = (words.next()?, words.next()?, words.next()?);
-    let source_port = port(words.next()?)?;
-    port(words.next()?)?;
+    let ports = (port(words.next()?)?, port(words.next()?)?);
     if words.next().is_some() {
         return None;
     }
-    let source = match family {
-        "TCP4" => {
-            destination.parse::<Ipv4Addr>().ok()?;
-            IpAddr::V4(source.parse().ok()?)
-        }
-        "TCP6" => {
-            destination.parse::<Ipv6Addr>().ok()?;
-            IpAddr::V6(source.parse().ok()?)
-        }
-        _ => return None,
+    let of_family = |text: &str| match family {
+        "TCP4" => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        "TCP6" => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        _ => None,
     };
-    Some(Some(SocketAddr::new(source, source_port)))
+    let (source, destination) = (of_family(source)?, of_family(destination)?);
+    Some(Some((SocketAddr::new(source, ports.0), SocketAddr::new(destination, ports.1))))
 }
 
 /// Digits without leading zeros.
@@ -146,7 +145,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
     let header = if is_local {
         Header::default()
     } else {
-        let (source, extensions) = addresses(family, block)?;
+        let (ends, extensions) = addresses(family, block)?;
         let Extensions { tls, checksum } = Extensions::read(extensions)?;
         if let Some(checksum) = checksum {
             let header = bytes.get(..whole).unwrap_or_default();
@@ -155,13 +154,14 @@ fn version_2(bytes: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
                 return Err(Fault::Checksum);
             }
         }
-        Header { source, tls }
+        let (source, destination) = ends.unzip();
+        Header { source, destination, tls }
     };
     Ok(Some((header, whole)))
 }
 
-/// The source of an address block, and the extensions behind it.
-fn addresses(family: u8, block: &[u8]) -> Result<(Option<SocketAddr>, &[u8]), Fault> {
+/// Both ends of an address block, and the extensions behind it.
+fn addresses(family: u8, block: &[u8]) -> Result<(Option<Pair>, &[u8]), Fault> {
     // Addresses of both sides, and where both are of IP, ports.
     let (ip, ports) = match family {
         // What stands in a block of no family is not said.
@@ -172,15 +172,24 @@ fn addresses(family: u8, block: &[u8]) -> Result<(Option<SocketAddr>, &[u8]), Fa
         _ => return Err(Fault::Unknown),
     };
     let (both, extensions) = block.split_at_checked(2 * ip + ports).ok_or(Fault::Length)?;
-    let source = match family {
-        0x11 => both.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
-        0x21 => both.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
-        // A datagram's or a path's source is not that of this connection.
-        _ => None,
+    let end = |nth: usize| {
+        let ip = both.get(nth * ip..)?;
+        let ip = match family {
+            0x11 => IpAddr::from(*ip.first_chunk::<4>()?),
+            0x21 => IpAddr::from(*ip.first_chunk::<16>()?),
+            // A datagram's or a path's ends are not those of this connection.
+            _ => return None,
+        };
+        Some(ip)
     };
-    let port = both.get(2 * ip..).and_then(|ports| ports.first_chunk::<2>());
-    let port = port.map_or(0, |port| u16::from_be_bytes(*port));
-    Ok((source.map(|ip| SocketAddr::new(ip, port)), extensions))
+    let port = |nth: usize| {
+        let port = both.get(2 * ip + 2 * nth..).and_then(|ports| ports.first_chunk::<2>());
+        port.map_or(0, |port| u16::from_be_bytes(*port))
+    };
+    let ends = end(0).zip(end(1)).map(|(source, destination)| {
+        (SocketAddr::new(source, port(0)), SocketAddr::new(destination, port(1)))
+    });
+    Ok((ends, extensions))
 }
 
 /// What of the extensions (section 2.2.1) counts here. The authority, the ALPN, the unique id and
