@@ -3,6 +3,7 @@
 mod admission;
 mod backoff;
 mod bind;
+mod client_streams;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,12 +10,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout};
-use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
@@ -26,11 +24,11 @@ use super::tls::{Failed, LiveTls, Secured};
 use super::{preface, proxy_protocol, tls};
 use crate::config::Http2;
 use crate::drain::{self, Phase};
-use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
+use crate::exchange::{self, Arrival, Carriage, ClientTask, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
 use crate::telemetry::{Metrics, TlsFailure};
-use crate::tunnel::{Pace, Stream};
+use crate::tunnel::Pace;
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
 /// cases.
@@ -480,31 +478,6 @@ fn tls_failed(worker: &Worker, plan: &Listener, peer: SocketAddr, failed: &Faile
         client = %peer.ip(), listener = plan.name, cause, error = %failed.why,
         "TLS handshake failed"
     );
-}
-
-impl ClientStream for TcpStream {
-    fn reset_on_close(&self) {
-        // A failure leaves an ordinary close, which is what there was before.
-        drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
-    }
-}
-
-impl Stream for TlsStream<TcpStream> {
-    const DROP_IS_FIN: bool = false;
-
-    fn give_up_after(&self, time: Duration) {
-        self.get_ref().0.give_up_after(time);
-    }
-
-    fn reset(&mut self) {
-        self.get_mut().0.reset();
-    }
-}
-
-impl ClientStream for TlsStream<TcpStream> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
-    }
 }
 
 #[cfg(test)]
