@@ -3,6 +3,7 @@
 mod admission;
 mod backoff;
 mod bind;
+mod client_streams;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -10,6 +11,7 @@ mod handshakes;
 mod live_listener;
 mod orders;
 mod passed_sockets;
+mod preface;
 mod proxy_protocol;
 pub mod tls;
 mod worker_thread;

@@ -31,6 +31,8 @@ pub enum Failure {
     HeadersTooLarge,
     /// Client: a transfer coding other than `chunked` (RFC 9112 section 6.1).
     CodingUnknown,
+    /// Client: an extended CONNECT for a protocol that does not go on from here (RFC 9220 section 3).
+    ProtocolUnknown,
     /// Client or network: Bowline's own name stands in `Via` too often; a loop (RFC 9110 section 7.6.3).
     Loop,
     /// Client: its page's origin may not open WebSockets here (`origins`).
@@ -88,7 +90,7 @@ pub enum Fault {
 
 impl Failure {
     /// Every failure: the index into a metrics table is the position here.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::RequestTimeout,
         Self::NoRoute,
@@ -100,6 +102,7 @@ impl Failure {
         Self::UpgradeVersion,
         Self::HeadersTooLarge,
         Self::CodingUnknown,
+        Self::ProtocolUnknown,
         Self::Loop,
         Self::OriginRefused,
         Self::AddressRefused,
@@ -142,6 +145,7 @@ impl Failure {
                 (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_denied", "headers_too_large")
             }
             Self::CodingUnknown => (S::NOT_IMPLEMENTED, "http_request_error", "coding_unknown"),
+            Self::ProtocolUnknown => (S::NOT_IMPLEMENTED, "http_request_error", "protocol_unknown"),
             Self::Loop => (S::LOOP_DETECTED, "proxy_loop_detected", "loop"),
             Self::OriginRefused => (S::FORBIDDEN, "http_request_denied", "origin_refused"),
             Self::AddressRefused => (S::FORBIDDEN, "http_request_denied", "address_refused"),
@@ -205,6 +209,7 @@ impl Failure {
             | Self::UpgradeVersion
             | Self::HeadersTooLarge
             | Self::CodingUnknown
+            | Self::ProtocolUnknown
             | Self::Loop
             | Self::OriginRefused
             | Self::AddressRefused

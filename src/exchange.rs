@@ -1,8 +1,10 @@
-//! Stage 2: bytes become one judged request. hyper parses; here a head is made to mean one thing,
+//! Stage 2: bytes become one judged request. hyper and h2 parse; here a head is made to mean one thing,
 //! a route is found, the request is forwarded or its upgrade is carried through to the 101.
 
 mod account;
 mod carried;
+mod client_answer;
+mod client_body;
 mod client_task;
 mod connection;
 mod connection_auth;
@@ -17,6 +19,7 @@ pub mod fuzzing;
 mod guarded;
 mod handshake;
 mod head;
+mod http2;
 mod hygiene;
 mod identity;
 mod ledger;
@@ -40,6 +43,7 @@ use http::uri::PathAndQuery;
 
 pub use self::client_task::{Carriage, ClientTask};
 pub use self::connection::{Arrival, ClientStream, serve, turn_away};
+pub use self::http2::serve as serve_http2;
 pub use self::identity::{ClientCertificate, Identity};
 pub use self::part::Part;
 pub use self::preview::{Preview, Verdict, Visitor, preview};

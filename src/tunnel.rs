@@ -63,6 +63,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Has the kernel give up a peer that acknowledges nothing for so long (RFC 5482), where there is
     /// a kernel.
     fn give_up_after(&self, time: Duration);
+
+    /// Makes the coming drop a reset, where there is such a thing: the peer must not take what it got for
+    /// whole.
+    fn reset(&mut self) {}
 }
 
 impl Stream for TcpStream {
@@ -71,6 +75,11 @@ impl Stream for TcpStream {
     fn give_up_after(&self, time: Duration) {
         // Without it the heartbeat does the same, a little later when it cannot get its ping out.
         drop(SockRef::from(self).set_tcp_user_timeout(Some(time)));
+    }
+
+    fn reset(&mut self) {
+        // A failure leaves an ordinary close.
+        drop(SockRef::from(&*self).set_linger(Some(Duration::ZERO)));
     }
 }
 
@@ -372,13 +381,9 @@ where
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, reason: Reason, closer: Closer) -> Ended {
-        // Best effort: the streams are dropped right after.
-        if !C::DROP_IS_FIN {
-            drop(Pin::new(&mut self.client).poll_shutdown(cx));
-        }
-        if !U::DROP_IS_FIN {
-            drop(Pin::new(&mut self.upstream).poll_shutdown(cx));
-        }
+        let broken = reason == Reason::Error;
+        depart(cx, &mut self.client, broken && !self.to_client.is_told());
+        depart(cx, &mut self.upstream, broken && !self.to_upstream.is_told());
         Ended {
             reason,
             closer,
@@ -431,6 +436,16 @@ where
                 return Poll::Ready(this.ended(cx, reason, closer));
             }
         }
+    }
+}
+
+/// Says what the drop of a stream, right after, does not say by itself. `torn`: its peer has heard neither a
+/// Close nor a FIN, and the other side is broken. Best effort.
+fn depart<S: Stream>(cx: &mut Context<'_>, stream: &mut S, torn: bool) {
+    if torn {
+        stream.reset();
+    } else if !S::DROP_IS_FIN {
+        drop(Pin::new(stream).poll_shutdown(cx));
     }
 }
 

@@ -11,6 +11,13 @@ pub(crate) fn accept_of(key: &[u8]) -> String {
     BASE64.encode(&Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
+/// A key that nobody has had before; `None` without randomness.
+pub(crate) fn fresh_key() -> Option<String> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).ok()?;
+    Some(BASE64.encode(&key))
+}
+
 /// Whether `key` is 16 bytes in base64 (RFC 6455 section 4.1).
 pub(crate) fn is_key(key: &[u8]) -> bool {
     let mut decoded = [0; 18];

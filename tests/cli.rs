@@ -365,8 +365,8 @@ fn wrong_arguments_are_a_line_and_the_usage() {
             "command line: listeners[0].address: `nonsense` is not an address to listen on",
         ),
         (
-            &["-l", ":0", "-u", "https://a"],
-            "command line: upstreams.upstream.endpoints[0]: `https://` upstreams are not supported",
+            &["-l", ":0", "-u", "ftp://a"],
+            "command line: upstreams.upstream.endpoints[0]: `ftp://` is not a scheme Bowline can dial",
         ),
     ] {
         let said = bowline(&folder, arguments);

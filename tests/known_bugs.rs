@@ -610,7 +610,8 @@ fn out_of_descriptors_for_the_dial_is_an_answer_and_passes() {
 // Start9#3775, h2o#3470, sshx#122, neon#6335: h2 was offered without extended CONNECT, and Firefox
 // lost its sockets.
 #[test]
-fn a_client_that_offers_h2_gets_http_1_1() {
+fn a_client_that_gets_h2_hears_first_of_all_that_it_may_open_websockets() {
+    use std::io::{Read, Write};
     use std::sync::Arc;
     use tokio_rustls::rustls::crypto::aws_lc_rs;
     use tokio_rustls::rustls::pki_types::ServerName;
@@ -644,5 +645,14 @@ fn a_client_that_offers_h2_gets_http_1_1() {
     while session.is_handshaking() {
         session.complete_io(&mut wire.stream).unwrap();
     }
-    assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
+    let mut tls = tokio_rustls::rustls::StreamOwned::new(session, wire.stream);
+    tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    tls.read_exact(&mut head).unwrap();
+    assert_eq!((head[3], head[4]), (4, 0), "SETTINGS come first");
+    let mut settings = vec![0; head[2].into()];
+    tls.read_exact(&mut settings).unwrap();
+    // SETTINGS_ENABLE_CONNECT_PROTOCOL = 1 (RFC 8441 section 3).
+    assert!(settings.chunks(6).any(|one| one == [0, 8, 0, 0, 0, 1]), "{settings:?}");
 }

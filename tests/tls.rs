@@ -202,18 +202,24 @@ fn a_host_other_than_the_server_name_may_be_allowed() {
 }
 
 #[test]
-fn only_http_1_1_is_agreed_on() {
+fn http_2_is_agreed_on_unless_the_listener_says_no() {
     let folder = Folder::new("alpn");
     folder.issue("a", &["a.example"]);
-    let bowline = serving(content(), &[folder.entry("a")], "");
-    let agreed = |alpn: &[&str]| {
+    let agreed = |bowline: &Bowline, alpn: &[&str]| {
         let tls = try_connect(bowline.address, "a.example", alpn)?;
         Ok::<_, io::Error>(tls.conn.alpn_protocol().map(<[u8]>::to_vec))
     };
-    assert_eq!(agreed(&["h2", "http/1.1"]).unwrap(), Some(b"http/1.1".to_vec()));
-    assert_eq!(agreed(&["http/1.1"]).unwrap(), Some(b"http/1.1".to_vec()));
-    assert_eq!(agreed(&[]).unwrap(), None);
-    assert!(agreed(&["h2"]).is_err());
+    let both = serving(content(), &[folder.entry("a")], "");
+    for alpn in [&["h2", "http/1.1"][..], &["http/1.1", "h2"], &["h2"]] {
+        assert_eq!(agreed(&both, alpn).unwrap(), Some(b"h2".to_vec()));
+    }
+    let old = serving(content(), &[folder.entry("a")], "}, http2: false, limits: {");
+    assert_eq!(agreed(&old, &["h2", "http/1.1"]).unwrap(), Some(b"http/1.1".to_vec()));
+    assert!(agreed(&old, &["h2"]).is_err());
+    for bowline in [both, old] {
+        assert_eq!(agreed(&bowline, &["http/1.1"]).unwrap(), Some(b"http/1.1".to_vec()));
+        assert_eq!(agreed(&bowline, &[]).unwrap(), None);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 
 use crate::wire::Wire;
 
-const LIMITS: Limits = Limits { uri: 2048, headers: 8192, connections: None };
+const LIMITS: Limits = Limits { uri: 2048, headers: 8192, connections: None, streams: 200 };
 
 const PLAN: &str = "
 listeners: [ { address: 127.0.0.1:1, limits: { uri: 2048, headers: 8192 } } ]

@@ -24,6 +24,9 @@ pub use self::vault::Vault;
 use crate::config::Mistakes;
 use crate::plan::Plan;
 
+/// HTTP/2 in the words of ALPN.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// The TLS of each listener of `plan`, its files read now. Every mistake is added with its place;
 /// what comes back is of use only when there was none.
 pub fn load(plan: &Plan, vault: &Arc<Vault>, mistakes: &mut Mistakes) -> Vec<Option<Arc<LiveTls>>> {

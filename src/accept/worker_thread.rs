@@ -10,26 +10,25 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout};
-use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Loads};
 use super::backoff::Backoff;
 use super::handshakes::Turn;
 use super::live_listener::{LiveListener, Place, Settings};
 use super::orders::{Order, Orders};
-use super::proxy_protocol;
 use super::tls::{Failed, LiveTls, Secured};
+use super::{preface, proxy_protocol, tls};
+use crate::config::Http2;
 use crate::drain::{self, Phase};
-use crate::exchange::{self, Arrival, Carriage, ClientStream, ClientTask, Worker};
+use crate::exchange::{self, Arrival, Carriage, ClientTask, Worker};
 use crate::generation::Generation;
 use crate::plan::Listener;
 use crate::telemetry::{Metrics, TlsFailure};
-use crate::tunnel::{Pace, Stream};
+use crate::tunnel::Pace;
 
 /// Tasks that run before the sockets are looked at again: all that one look made ready, in most
 /// cases.
@@ -366,7 +365,9 @@ impl WorkerThread {
                         Some(tls) => {
                             over_tls((tls, turn), plan, stream, arrival, worker, admission).await
                         }
-                        None => exchange::serve(stream, arrival, worker, admission).await,
+                        None => {
+                            preface::serve(stream, arrival, plan.http2, worker, admission).await
+                        }
                     }
                 })
             }
@@ -377,7 +378,12 @@ impl WorkerThread {
                     over_tls((tls.as_ref()?, turn), plan, stream, arrival, worker, admission).await
                 })
             }
-            (None, None) => ClientTask::new(exchange::serve(stream, arrival, worker, admission)),
+            (None, None) if plan.http2 == Http2::PriorKnowledge => {
+                ClientTask::new(preface::serve(stream, arrival, plan.http2, worker, admission))
+            }
+            (None, None) => {
+                ClientTask::new(exchange::serve(stream, Vec::new(), arrival, worker, admission))
+            }
         };
         tokio::task::spawn_local(task);
     }
@@ -435,7 +441,12 @@ async fn over_tls(
         Ok(Secured { stream, server_name, identity, handshake }) => {
             worker.counters().count_tls(handshake);
             let arrival = Arrival { server_name, identity, ..arrival };
-            exchange::serve(stream, arrival, worker, admission).await
+            if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) {
+                let serving = exchange::serve_http2(stream, Vec::new(), arrival, worker, admission);
+                // Boxed, or every connection would be as large.
+                return Box::pin(serving).await;
+            }
+            exchange::serve(stream, Vec::new(), arrival, worker, admission).await
         }
         Err(failed) => {
             if failed.cause == TlsFailure::Timeout && turn.was_in_vain(&worker, &plan.name) {
@@ -467,27 +478,6 @@ fn tls_failed(worker: &Worker, plan: &Listener, peer: SocketAddr, failed: &Faile
         client = %peer.ip(), listener = plan.name, cause, error = %failed.why,
         "TLS handshake failed"
     );
-}
-
-impl ClientStream for TcpStream {
-    fn reset_on_close(&self) {
-        // A failure leaves an ordinary close, which is what there was before.
-        drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
-    }
-}
-
-impl Stream for TlsStream<TcpStream> {
-    const DROP_IS_FIN: bool = false;
-
-    fn give_up_after(&self, time: Duration) {
-        self.get_ref().0.give_up_after(time);
-    }
-}
-
-impl ClientStream for TlsStream<TcpStream> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
-    }
 }
 
 #[cfg(test)]

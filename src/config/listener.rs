@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Count, ProxyProtocol, Size, Time, Tls};
+use super::{Count, Http2, ProxyProtocol, Size, Time, Tls};
 
 /// One address where Bowline accepts connections.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -16,9 +16,12 @@ pub struct Listener {
     pub name: Option<String>,
     /// Certificates; with them the listener speaks TLS, without them plain text. Default: off.
     pub tls: Option<Tls>,
+    /// HTTP/2 besides HTTP/1.1: `true` offers it by ALPN, with TLS. Without TLS, `prior_knowledge` takes
+    /// clients that speak it from their first byte (h2c). Default: `true` with TLS, else `false`.
+    pub http2: Option<Http2>,
     /// How long a client may take to send a request head, counted from the connection or from the
-    /// end of the answer before; so also how long an idle keep-alive connection is held. Default:
-    /// `30s`.
+    /// end of the answer before; so also how long an idle keep-alive connection is held, or one of
+    /// HTTP/2 without a stream. Default: `30s`.
     pub header_timeout: Option<Time>,
     /// Bounds on what one client may send or hold. Default: each its own.
     pub limits: Limits,
@@ -42,4 +45,7 @@ pub struct Limits {
     /// How many connections may be open at once, tunnels included; more are closed as soon as
     /// they are accepted. Default: unlimited.
     pub connections: Option<Count>,
+    /// How many streams a client may have open at once on a connection of HTTP/2, its WebSockets among
+    /// them. Default: `200`.
+    pub streams: Option<Count>,
 }

@@ -19,7 +19,8 @@ pub struct Timeouts {
     /// For the upstream to send the head of a plain HTTP answer; after it the client gets 504. It
     /// does not bound the body, so long downloads and event streams live on. Default: `2m`.
     pub response: Option<Time>,
-    /// The longest silence within a request body; after it the client gets 408. Default: `60s`.
+    /// The longest silence within a request body; after it the client gets 408. A client of HTTP/2 may also
+    /// take nothing of an answer for so long, before that stream is reset. Default: `60s`.
     pub body: Option<Time>,
     /// How long a WebSocket may go without a message either way before it is ended, or `off`; pings
     /// and pongs are none. Chat-like sockets are often silent for hours. Default: `off`.

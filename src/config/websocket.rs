@@ -15,6 +15,9 @@ pub struct WebSocket {
     /// End a WebSocket whose frames break RFC 6455 or RFC 7692: the offender gets 1002. UTF-8 is not
     /// looked at. Default: `true`.
     pub strict: Option<Switch>,
+    /// Whether clients of HTTP/2 may open WebSockets (RFC 8441). They are told so as long as one route lets
+    /// them; where a route does not, they get 501. Default: `true`.
+    pub bridge: Option<Switch>,
     /// Pings that show whether a quiet side is still there.
     /// Default: each its own.
     pub heartbeat: Heartbeat,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, Version};
 
 use super::account::Account;
 use super::part;
@@ -44,6 +44,7 @@ struct Opening {
     certificate: Option<Arc<str>>,
     host: String,
     path: String,
+    version: Version,
     subprotocol: Option<String>,
     handshake: Duration,
 }
@@ -87,6 +88,7 @@ impl Pending {
                 certificate: line.certificate.clone(),
                 host: line.host.clone(),
                 path: line.path.clone(),
+                version: line.version,
                 subprotocol: subprotocol.map(str::to_owned),
                 handshake: account.began.elapsed(),
             })
@@ -131,6 +133,7 @@ impl Opening {
             certificate: self.certificate.as_deref(),
             host: &self.host,
             path: &self.path,
+            version: self.version,
             route: &held.route.name,
             upstream: &held.lease.endpoint().upstream,
             endpoint: &held.lease.endpoint().label,
@@ -170,6 +173,10 @@ impl Stream for Socket {
 
     fn give_up_after(&self, time: Duration) {
         Socket::give_up_after(self, time);
+    }
+
+    fn reset(&mut self) {
+        self.reset_on_close();
     }
 }
 

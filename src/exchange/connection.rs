@@ -2,7 +2,6 @@
 //! a 101 turns it into a tunnel or somebody closes it.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -17,12 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client_task::Carriage;
-use super::forwarded::Sender;
-use super::front::{Front, Turn};
+use super::front::Front;
 use super::identity::Identity;
 use super::reply::Refusal;
 use super::service::{Conversation, ExchangeService};
-use super::timer::LazyTimer;
 use super::worker::Worker;
 use crate::error::Failure;
 use crate::plan::{Access, Limits};
@@ -32,7 +29,7 @@ use crate::tunnel::{Leg, Stream};
 const READ_BUFFER: usize = 417_792;
 
 /// How long a client may take to read a last answer before the socket is dropped (H-10).
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's stream that can be ended by a reset.
 pub trait ClientStream: Stream + 'static {
@@ -64,36 +61,26 @@ pub struct Arrival {
     pub limits: Limits,
 }
 
-/// Serves one connection until it ends or becomes a tunnel, which is handed back. `admission` is let
-/// go last of all, by the tunnel when there is one.
+/// Serves HTTP/1.1 on one connection until it ends or becomes a tunnel, which is handed back. `ahead`
+/// is what was read of it before. `admission` is let go last of all, by the tunnel when there is one.
 pub async fn serve<S: ClientStream>(
     stream: S,
+    ahead: Vec<u8>,
     arrival: Arrival,
     worker: Rc<Worker>,
     admission: Box<dyn Any>,
 ) -> Option<Carriage> {
-    let conversation = Rc::new(Conversation {
-        sender: Sender::new(arrival.peer, arrival.reached, arrival.tls, arrival.scheme_unknown)
-            .identified(arrival.identity),
-        access: arrival.access,
-        limits: arrival.limits,
-        server_name: arrival.server_name,
-        pending: RefCell::new(None),
-        truncated: Rc::new(Cell::new(false)),
-        timer: LazyTimer::default(),
-        turn: Rc::new(Turn::default()),
-        declined_at: Cell::new(None),
-        worker,
-    });
+    let header_timeout = arrival.header_timeout;
+    let conversation = Rc::new(Conversation::new(arrival, worker));
     let service = ExchangeService(Rc::clone(&conversation));
     let mut connection = Box::new(
         Builder::new()
             .timer(conversation.timer.clone())
-            .header_read_timeout(arrival.header_timeout)
+            .header_read_timeout(header_timeout)
             // The list is checked again, precisely, where it can be answered with a reason.
             .max_header_size(conversation.limits.headers.saturating_mul(2))
             .max_buf_size(READ_BUFFER.max(conversation.limits.headers.saturating_mul(2)))
-            .serve_connection(Front::new(stream, Rc::clone(&conversation.turn)), service),
+            .serve_connection(Front::new(stream, ahead, Rc::clone(&conversation.turn)), service),
     );
     let upgrades = || conversation.pending.borrow().is_some();
     let result = drive(&mut connection, &conversation.worker, upgrades).await;
@@ -207,7 +194,7 @@ fn unreadable(conversation: &Conversation) -> Refusal {
 
 /// Closes so that the client can read the last answer: FIN, then a moment for what it still
 /// sends, then the rest. A close with bytes unread would be a reset that destroys the answer.
-async fn linger<S: ClientStream>(mut stream: S) {
+pub(super) async fn linger<S: ClientStream>(mut stream: S) {
     drop(
         timeout(LINGER, async {
             stream.shutdown().await?;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{FORWARDED, HeaderName, VIA};
@@ -18,7 +19,7 @@ use crate::plan::{Networks, Plan};
 use crate::proxy_protocol::Ends;
 
 /// The sender of a connection's requests; made once a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender {
     /// The other end of the TCP connection.
     pub(super) peer: SocketAddr,
@@ -31,7 +32,7 @@ pub(super) struct Sender {
     /// Its address as a field's value.
     address: HeaderValue,
     /// Who it has proved to be; `None` where it was not asked for a certificate.
-    identity: Option<Box<Identity>>,
+    identity: Option<Rc<Identity>>,
 }
 
 impl Sender {
@@ -64,7 +65,7 @@ impl Sender {
 
     /// Notes who the other end has proved to be.
     pub(super) fn identified(self, identity: Option<Box<Identity>>) -> Self {
-        Self { identity, ..self }
+        Self { identity: identity.map(Rc::from), ..self }
     }
 
     /// The subject of the certificate that the other end has shown.
@@ -181,6 +182,9 @@ pub(super) fn pass_via(fields: &mut OutboundFields, received: Version, plan: &Pl
     let element = match received {
         Version::HTTP_10 => {
             HeaderValue::try_from([b"1.0 ", plan.pseudonym.as_bytes()].concat()).ok()
+        }
+        Version::HTTP_2 => {
+            HeaderValue::try_from([b"2.0 ", plan.pseudonym.as_bytes()].concat()).ok()
         }
         _ => Some(plan.via.clone()),
     };

@@ -69,12 +69,14 @@ impl Drop for Exchanging {
 #[derive(Debug)]
 pub(super) struct Front<S> {
     io: TokioIo<S>,
+    /// What was read before and comes first.
+    ahead: Vec<u8>,
     turn: Rc<Turn>,
 }
 
 impl<S> Front<S> {
-    pub(super) fn new(stream: S, turn: Rc<Turn>) -> Self {
-        Self { io: TokioIo::new(stream), turn }
+    pub(super) fn new(stream: S, ahead: Vec<u8>, turn: Rc<Turn>) -> Self {
+        Self { io: TokioIo::new(stream), ahead, turn }
     }
 
     /// The bare stream.
@@ -87,8 +89,16 @@ impl<S: AsyncRead + Unpin> Read for Front<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buf.remaining());
+            let rest = self.ahead.split_off(length);
+            let ahead = std::mem::replace(&mut self.ahead, rest);
+            buf.put_slice(&ahead);
+            self.turn.reads.set(self.turn.reads.get().wrapping_add(1));
+            return Poll::Ready(Ok(()));
+        }
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.turn.reads.set(self.turn.reads.get().wrapping_add(1));
         Poll::Ready(Ok(()))

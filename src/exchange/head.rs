@@ -77,7 +77,8 @@ fn sizes(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
 
 fn method(parts: &Parts) -> Result<(), Refusal> {
     // CONNECT into a pooled upstream connection is a way to smuggle; TRACE reflects credentials.
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+    let extended = parts.extensions.get::<h2::ext::Protocol>().is_some();
+    if (parts.method == Method::CONNECT && !extended) || parts.method == Method::TRACE {
         return Err(Refusal::new(Failure::MethodRefused)
             .because(format!("{} is not forwarded", parts.method))
             .closing());
@@ -118,7 +119,9 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
     if hosts.next().is_some() {
         return Err(bad("more than one Host"));
     }
-    if host.is_none() && parts.version != Version::HTTP_10 {
+    // On HTTP/2 it is `:authority` that says it.
+    let said = parts.version == Version::HTTP_2 && parts.uri.authority().is_some();
+    if host.is_none() && !said && parts.version != Version::HTTP_10 {
         return Err(bad("no Host"));
     }
     let host = host.map(|host| host.to_str().ok().filter(|host| is_authority(host)));
@@ -137,6 +140,11 @@ fn authority(parts: &Parts) -> Result<String, Refusal> {
             }
             if absolute.as_str().is_empty() || !is_authority(absolute.as_str()) {
                 return Err(bad("the host in the request target is not a host"));
+            }
+            let other = host.flatten().filter(|_| parts.version == Version::HTTP_2);
+            if other.is_some_and(|host| !host.eq_ignore_ascii_case(absolute.as_str())) {
+                // RFC 9113 section 8.3.1.
+                return Err(bad("Host and `:authority` differ"));
             }
             Ok(absolute.as_str().to_owned())
         }
@@ -249,7 +257,7 @@ fn bad(what: &'static str) -> Refusal {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { uri: 1024, headers: 8192, connections: None };
+    const LIMITS: Limits = Limits { uri: 1024, headers: 8192, connections: None, streams: 200 };
 
     fn head(version: Version, method: &str, target: &str, hosts: &[&str]) -> Parts {
         let (mut parts, ()) = http::Request::new(()).into_parts();

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
+use super::client_body::ClientBody;
 use super::hygiene::{ConnectionOptions, clean_trailers};
 use crate::error::Failure;
 
@@ -52,7 +53,7 @@ pub(super) struct RequestBody(Option<Box<Streaming>>);
 
 #[derive(Debug)]
 struct Streaming {
-    incoming: Incoming,
+    incoming: ClientBody,
     story: Rc<BodyStory>,
     limit: u64,
     silence: Duration,
@@ -71,7 +72,7 @@ pub(super) struct BodyBroken;
 impl RequestBody {
     /// Takes over a client's body. `limit` in bytes; `silence` is how long it may pause.
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: ClientBody,
         limit: Option<u64>,
         silence: Duration,
         options: ConnectionOptions,

@@ -6,17 +6,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
+use http::header::UPGRADE;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::account::{Account, Line};
 use super::carried::Pending;
+use super::client_answer::{carried, clean_answer, refuse, set_cookie, switched};
+use super::client_body::ClientBody;
+use super::connection::Arrival;
 use super::forward;
 use super::forwarded::{self, Sender};
 use super::front::Turn;
@@ -39,7 +43,7 @@ use crate::telemetry::UpgradeOutcome;
 use crate::upstream::http1::AnswerBody;
 use crate::upstream::{Asker, Claim, Lease};
 
-/// What the requests of one client connection share.
+/// What the requests of one client connection share; with HTTP/2 each stream has one of its own.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
@@ -48,7 +52,7 @@ pub(super) struct Conversation {
     /// Who may come on this listener; a reload may change it.
     pub(super) access: Arc<ArcSwapOption<Access>>,
     /// The TLS server name, when a Host that differs from it is refused.
-    pub(super) server_name: Option<String>,
+    pub(super) server_name: Option<Rc<str>>,
     /// A 101 was answered, and this is what begins behind it.
     pub(super) pending: RefCell<Option<Pending>>,
     /// An answer broke off: the connection must not end as if it were whole.
@@ -57,6 +61,8 @@ pub(super) struct Conversation {
     pub(super) timer: LazyTimer,
     /// Whether an exchange is under way.
     pub(super) turn: Rc<Turn>,
+    /// How long the client may take nothing of an answer; HTTP/2 only, whose streams are many.
+    pub(super) patience: Cell<Option<Duration>>,
     /// How often the client had been read when an upgrade of its was declined.
     pub(super) declined_at: Cell<Option<u64>>,
 }
@@ -74,7 +80,7 @@ impl Service<Request<Incoming>> for ExchangeService {
         let conversation = Rc::clone(&self.0);
         Box::pin(async move {
             let exchanging = conversation.turn.begin();
-            let mut response = conversation.exchange(request).await;
+            let mut response = conversation.exchange(request.map(ClientBody::Http1)).await;
             response.body_mut().hold(exchanging);
             Ok(response)
         })
@@ -113,6 +119,10 @@ pub(super) fn judge(
     let options = ConnectionOptions::read(&parts.headers)
         .map_err(|what| Refusal::new(Failure::BadRequest).because(what).closing())?;
     let upgrade = UpgradeRequest::parse(parts, &options)?;
+    if upgrade.is_some() {
+        // On HTTP/2 it came as CONNECT (RFC 8441 section 5).
+        parts.method = Method::GET;
+    }
     Ok(Judged { head, options, other_paths, upgrade })
 }
 
@@ -152,12 +162,47 @@ impl Judged {
 /// A request whose head was judged.
 struct Checked {
     parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     judged: Judged,
 }
 
 impl Conversation {
-    async fn exchange(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    /// The first one of a connection.
+    pub(super) fn new(arrival: Arrival, worker: Rc<Worker>) -> Self {
+        Self {
+            sender: Sender::new(arrival.peer, arrival.reached, arrival.tls, arrival.scheme_unknown)
+                .identified(arrival.identity),
+            access: arrival.access,
+            limits: arrival.limits,
+            server_name: arrival.server_name.map(Rc::from),
+            pending: RefCell::new(None),
+            truncated: Rc::default(),
+            timer: LazyTimer::default(),
+            turn: Rc::default(),
+            patience: Cell::new(None),
+            declined_at: Cell::new(None),
+            worker,
+        }
+    }
+
+    /// Another one with the same client.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            sender: self.sender.clone(),
+            limits: self.limits,
+            access: Arc::clone(&self.access),
+            server_name: self.server_name.clone(),
+            pending: RefCell::new(None),
+            truncated: Rc::default(),
+            timer: LazyTimer::default(),
+            turn: Rc::default(),
+            patience: Cell::new(None),
+            declined_at: Cell::new(None),
+        }
+    }
+
+    pub(super) async fn exchange(&self, request: Request<ClientBody>) -> Response<ResponseBody> {
         let generation = self.worker.generation();
         let (mut parts, body) = request.into_parts();
         let mut account = Account::open(&self.worker, || self.line(&parts, &generation));
@@ -320,6 +365,7 @@ impl Conversation {
                 .because("the upstream switched protocols without being asked")
                 .closing());
         }
+        self.patience.set(Some(way.route.timeouts.body));
         let cookie = way.upstream.cookie(&claim, forwarded.endpoint());
         let mut response = forwarded.into_response(&self.worker, way, &claim, &self.truncated);
         clean_answer(&mut response);
@@ -335,17 +381,14 @@ impl Conversation {
         account: &mut Box<Account>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let counters = way.live.counters.at(self.worker.id);
-        if self.worker.is_draining() {
-            counters.count_upgrade(UpgradeOutcome::Refused);
-            return Err(Refusal::new(Failure::Draining).because("shutting down").closing());
-        }
+        self.may_upgrade(way, &checked.judged)?;
         let claim = self.claim(generation, way, &checked);
         let client = self.sender.client(&checked.parts.headers, &generation.plan.trusted);
         let preface = self.preface(generation, way, &checked.parts);
         let (mut fields, _) = self.rewrite(generation, &mut checked);
         let Checked { parts, judged: Judged { upgrade, .. }, .. } = checked;
         let Some(upgrade) = upgrade else { return Err(Refusal::new(Failure::Internal)) };
-        UpgradeRequest::ask(&mut fields.said);
+        upgrade.ask(&mut fields.said);
         let target = super::origin_form(&parts.uri);
         let question = Question { upgrade: &upgrade, target: &target, fields: &fields, preface };
         let answer = handshake::open(&self.worker, &self.timer, way, &claim, question).await;
@@ -363,6 +406,11 @@ impl Conversation {
             Ok(Answer::Declined { response, lease }) => {
                 counters.count_upgrade(UpgradeOutcome::Declined);
                 account.note(|line| line.endpoint = Some(lease.endpoint().label.clone()));
+                if upgrade.is_extended() && response.status().is_success() {
+                    // To a client of HTTP/2 any 2xx would be a tunnel.
+                    return Err(Refusal::new(Failure::BadUpgrade)
+                        .because("the upstream answered an upgrade without switching protocols"));
+                }
                 Ok(self.not_upgraded(*response, way, &claim, lease))
             }
             Ok(Answer::Switched { .. }) if self.worker.is_draining() => {
@@ -388,6 +436,21 @@ impl Conversation {
                 Ok(response)
             }
         }
+    }
+
+    /// Whether an upgrade is asked for at all.
+    fn may_upgrade(&self, way: Way<'_>, judged: &Judged) -> Result<(), Refusal> {
+        let extended = judged.upgrade.as_ref().is_some_and(UpgradeRequest::is_extended);
+        let refusal = if self.worker.is_draining() {
+            Refusal::new(Failure::Draining).because("shutting down").closing()
+        } else if extended && !way.route.websocket.bridge {
+            Refusal::new(Failure::ProtocolUnknown)
+                .because("WebSockets of this route go over HTTP/1.1")
+        } else {
+            return Ok(());
+        };
+        way.live.counters.at(self.worker.id).count_upgrade(UpgradeOutcome::Refused);
+        Err(refusal)
     }
 
     /// An upstream's plain answer to an upgrade, on a connection that is not used again.
@@ -426,75 +489,4 @@ impl Conversation {
             endpoint: None,
         }
     }
-}
-
-/// The client's 101, made of the upstream's.
-fn switched(
-    upgrade: &UpgradeRequest,
-    head: http::response::Parts,
-    way: Way<'_>,
-) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::own(Bytes::new()));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    *headers = head.headers;
-    hygiene::strip_answer(headers);
-    upgrade.answer(headers);
-    if upgrade.offers_protocols() && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-        tracing::info!(
-            route = &*way.live.name,
-            "the upstream selected none of the subprotocols offered: browsers fail such a socket"
-        );
-    }
-    response
-}
-
-/// Makes an upstream's answer one for the client. HTTP/1.1 to the client whatever the upstream
-/// spoke; Via on answers is optional (RFC 9110 section 7.6.3) and left out.
-fn clean_answer(response: &mut Response<ResponseBody>) {
-    // Of one hop, yet a 426 must have it (RFC 9110 section 15.5.22).
-    let required = (response.status() == StatusCode::UPGRADE_REQUIRED)
-        .then(|| response.headers().get(UPGRADE).cloned())
-        .flatten();
-    let nominated = hygiene::strip_answer(response.headers_mut());
-    response.body_mut().strike(nominated);
-    if let Some(required) = required {
-        response.headers_mut().insert(UPGRADE, required);
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-    *response.version_mut() = http::Version::HTTP_11;
-}
-
-/// Tells a client where it belongs. Caches must not tell others the same.
-fn set_cookie(response: &mut Response<ResponseBody>, cookie: Option<HeaderValue>) {
-    let Some(cookie) = cookie else { return };
-    let is_answer = response.status() != StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.append(SET_COOKIE, cookie);
-    if is_answer {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-}
-
-/// An answer that takes its account with it.
-fn carried(
-    mut response: Response<ResponseBody>,
-    mut account: Box<Account>,
-) -> Response<ResponseBody> {
-    account.answered(response.status(), None);
-    response.body_mut().carry(account);
-    response
-}
-
-fn refuse(
-    refusal: &Refusal,
-    accept: Option<HeaderValue>,
-    generation: &Snapshot,
-    mut account: Box<Account>,
-) -> Response<ResponseBody> {
-    let mut response =
-        refusal.answer(accept.as_ref(), &generation.plan.pseudonym).map(ResponseBody::own);
-    account.answered(response.status(), Some(refusal.failure));
-    response.body_mut().carry(account);
-    response
 }

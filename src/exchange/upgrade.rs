@@ -1,6 +1,7 @@
 //! The WebSocket handshake as pure decisions: what a client asks for, parsed once into an
 //! [`UpgradeRequest`], and whether an upstream's 101 answers just that (RFC 6455 section 4).
 
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -18,6 +19,8 @@ use crate::websocket;
 /// A client's WebSocket handshake, whole and correct. Nothing later looks at these headers again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
+    /// The key that the upstream is asked with, where the client had none to give (RFC 8441 section 5).
+    key: Option<HeaderValue>,
     /// The `Sec-WebSocket-Accept` that answers its key.
     accept: String,
     /// Subprotocols offered, in the client's order.
@@ -36,6 +39,9 @@ impl UpgradeRequest {
         parts: &Parts,
         options: &ConnectionOptions,
     ) -> Result<Option<Self>, Refusal> {
+        if parts.version == Version::HTTP_2 {
+            return Self::extended(parts);
+        }
         let headers = &parts.headers;
         let wanted = headers.contains_key(UPGRADE)
             && tokens(headers, &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"));
@@ -65,26 +71,56 @@ impl UpgradeRequest {
         if has_body {
             return Err(bad("a WebSocket handshake has no body"));
         }
-        if single(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            return Err(
-                Refusal::new(Failure::UpgradeVersion).because("the WebSocket version is 13")
-            );
-        }
+        version(headers)?;
         let key = single(headers, &SEC_WEBSOCKET_KEY)
             .filter(|key| websocket::is_key(key.as_bytes()))
             .ok_or_else(|| bad("Sec-WebSocket-Key is not one key of 16 bytes in base64"))?;
+        Self::offer(headers, None, websocket::accept_of(key.as_bytes())).map(Some)
+    }
+
+    /// Reads an extended CONNECT (RFC 8441 section 4); `None` when the request is none.
+    fn extended(parts: &Parts) -> Result<Option<Self>, Refusal> {
+        let headers = &parts.headers;
+        let Some(protocol) = parts.extensions.get::<Protocol>() else { return Ok(None) };
+        if !protocol.as_str().eq_ignore_ascii_case("websocket") {
+            return Err(Refusal::new(Failure::ProtocolUnknown)
+                .because("the only `:protocol` that goes on from here is websocket"));
+        }
+        if parts.uri.authority().is_none() {
+            return Err(bad("an extended CONNECT without `:authority`"));
+        }
+        if headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0") {
+            return Err(bad("a WebSocket handshake has no body"));
+        }
+        version(headers)?;
+        let key = websocket::fresh_key().ok_or_else(|| Refusal::new(Failure::Internal))?;
+        let accept = websocket::accept_of(key.as_bytes());
+        let key = HeaderValue::try_from(key).map_err(|_| Refusal::new(Failure::Internal))?;
+        Self::offer(headers, Some(key), accept).map(Some)
+    }
+
+    /// What a handshake offers.
+    fn offer(
+        headers: &HeaderMap,
+        key: Option<HeaderValue>,
+        accept: String,
+    ) -> Result<Self, Refusal> {
         let protocols = protocols(headers).ok_or_else(|| {
             bad("Sec-WebSocket-Protocol is not a list of at most 128 different tokens")
         })?;
         let extensions = extensions(headers)
             .ok_or_else(|| bad("Sec-WebSocket-Extensions is not a list of extensions"))?;
-        Ok(Some(Self { accept: websocket::accept_of(key.as_bytes()), protocols, extensions }))
+        Ok(Self { key, accept, protocols, extensions })
     }
 
     /// Makes `headers`, hop-by-hop fields gone already, ask an upstream for this upgrade: exactly
     /// one `Upgrade`, one `Connection`.
-    pub(super) fn ask(headers: &mut HeaderMap) {
+    pub(super) fn ask(&self, headers: &mut HeaderMap) {
         Self::name(headers);
+        if let Some(key) = &self.key {
+            // A key that a client of HTTP/2 sends all the same says nothing.
+            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
         headers.remove(CONTENT_LENGTH);
         // Without a body there is nothing to continue with.
         headers.remove(EXPECT);
@@ -136,6 +172,11 @@ impl UpgradeRequest {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
 
+    /// Whether it came as an extended CONNECT.
+    pub(super) fn is_extended(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Whether the client offered subprotocols; a 101 without one then fails in browsers.
     pub(super) fn offers_protocols(&self) -> bool {
         !self.protocols.is_empty()
@@ -149,6 +190,13 @@ pub(super) fn agreed(answer: &HeaderMap) -> Extensions {
         Some([one]) if one == "permessage-deflate" => Extensions::Deflate,
         _ => Extensions::Unknown,
     }
+}
+
+fn version(headers: &HeaderMap) -> Result<(), Refusal> {
+    if single(headers, &SEC_WEBSOCKET_VERSION) == Some("13") {
+        return Ok(());
+    }
+    Err(Refusal::new(Failure::UpgradeVersion).because("the WebSocket version is 13"))
 }
 
 fn bad(what: &'static str) -> Refusal {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Access, ListenOn, Networks, Tls};
 
-use crate::config::{At, Config, Mistakes};
+use crate::config::{At, Config, Http2, Mistakes};
 
 /// One listening address.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Listener {
     pub name: String,
     /// What it listens on.
     pub on: ListenOn,
+    /// How HTTP/2 begins here, if it does.
+    pub http2: Http2,
     /// For a request head to arrive whole; also how long an idle keep-alive connection is held.
     pub header_timeout: Duration,
     /// What a client may send.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub headers: usize,
     /// Open connections; further ones are closed at once and counted.
     pub connections: Option<usize>,
+    /// Streams open at once on one connection of HTTP/2.
+    pub streams: u32,
 }
 
 pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes) -> Vec<Listener> {
@@ -50,8 +54,10 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let at = at.index(index);
-        let tls =
-            listener.tls.as_ref().map(|tls| Tls::build(tls, folder, &at.key("tls"), mistakes));
+        let http2 = http2(listener, &at.key("http2"), mistakes);
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| Tls::build(tls, folder, &at.key("tls"), mistakes));
+        let tls = tls.map(|tls| Tls { http2: http2 == Http2::On, ..tls });
         let Some(written) = &listener.address else {
             mistakes.add(&at, "this listener needs an `address`, such as 0.0.0.0:8080");
             continue;
@@ -71,6 +77,7 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
         listeners.push(Listener {
             name: listener.name.clone().unwrap_or_else(|| on.to_string()),
             on,
+            http2,
             header_timeout: listener.header_timeout.map_or(Duration::from_secs(30), |t| t.0),
             limits: limits(&listener.limits, &at.key("limits"), mistakes),
             tls,
@@ -84,6 +91,22 @@ pub(super) fn build_all(config: &Config, folder: &Path, mistakes: &mut Mistakes)
         });
     }
     listeners
+}
+
+fn http2(listener: &crate::config::Listener, at: &At, mistakes: &mut Mistakes) -> Http2 {
+    let tls = listener.tls.is_some();
+    match listener.http2 {
+        Some(Http2::PriorKnowledge) if tls => mistakes.add(
+            at,
+            "`prior_knowledge` is for listeners without `tls`: with it, `true` offers HTTP/2 by ALPN",
+        ),
+        Some(Http2::On) if !tls => mistakes.add(
+            at,
+            "without `tls` there is no ALPN to offer HTTP/2 by: write `prior_knowledge` for h2c",
+        ),
+        _ => {}
+    }
+    listener.http2.unwrap_or(if tls { Http2::On } else { Http2::Off })
 }
 
 fn introduced_by(
@@ -117,7 +140,12 @@ fn limits(limits: &crate::config::Limits, at: &At, mistakes: &mut Mistakes) -> L
             "a limit of 0 connections serves nobody: give 1 or more, or leave it out",
         );
     }
+    let streams = limits.streams.map_or(200, |count| count.0);
+    if !(1..=10_000).contains(&streams) {
+        mistakes.add(&at.key("streams"), "a `streams` limit is 1 to 10000");
+    }
     Limits {
+        streams,
         uri: usize::try_from(uri).unwrap_or(usize::MAX),
         headers: usize::try_from(headers).unwrap_or(usize::MAX),
         connections: limits.connections.map(|count| count.0 as usize),
@@ -144,6 +172,7 @@ mod tests {
         assert_eq!(one.header_timeout, Duration::from_secs(30));
         assert_eq!((one.limits.uri, one.limits.headers), (16 << 10, 64 << 10));
         assert_eq!(one.limits.connections, None);
+        assert_eq!((one.limits.streams, one.http2), (200, Http2::Off));
         assert!(one.tls.is_none());
     }
 
@@ -151,9 +180,10 @@ mod tests {
     fn every_mistake_of_a_listener_is_told_at_once() {
         let (_, mistakes) = planned(
             "listeners:\n  - address: 127.0.0.1\n  - name: lost\n  - address: 127.0.0.1:80\n  \
-             - address: localhost:80\n    limits: { uri: 61KiB, headers: 1KiB, connections: 0 }\n    \
+             - address: localhost:80\n    limits: { uri: 61KiB, headers: 1KiB, connections: 0, streams: 0 }\n    \
              tls: { certificates: [ { cert: a.pem }, { key: a.key } ] }\n  \
-             - address: 127.0.0.1:81\n    tls: {}\n",
+             - address: 127.0.0.1:81\n    tls: {}\n    http2: prior_knowledge\n  \
+             - address: 127.0.0.1:82\n    http2: true\n",
         );
         let told: Vec<&str> = mistakes.lines().collect();
         let expected = [
@@ -163,9 +193,12 @@ mod tests {
             "file:6:20: a `uri` limit is 1B to 60KiB",
             "file:6:36: a `headers` limit is 8KiB to 1MiB",
             "file:6:55: a limit of 0 connections serves nobody",
+            "file:6:67: a `streams` limit is 1 to 10000",
             "file:7:28: this certificate needs `key`",
             "file:7:45: this certificate needs `cert`",
             "file:9:10: tls needs `certificates",
+            "file:10:12: `prior_knowledge` is for listeners without `tls`",
+            "file:12:12: without `tls` there is no ALPN",
         ];
         assert_eq!(told.len(), expected.len(), "{mistakes}");
         for (told, expected) in told.iter().zip(expected) {

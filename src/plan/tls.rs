@@ -27,6 +27,8 @@ pub struct Tls {
     pub handshake_timeout: Duration,
     /// How many handshakes may be under way; `None` for any number.
     pub max_handshakes: Option<NonZeroU32>,
+    /// Whether HTTP/2 is offered (ALPN), as the listener says.
+    pub http2: bool,
     /// Whether a Host other than the TLS server name is refused with 421.
     pub refuse_host_mismatch: bool,
 }
@@ -115,6 +117,7 @@ impl Tls {
             }),
             handshake_timeout: written.handshake_timeout.map_or(Duration::from_secs(10), |t| t.0),
             max_handshakes: max_handshakes(written.max_handshakes, at, mistakes),
+            http2: true,
             refuse_host_mismatch: written.host_mismatch != Some(HostMismatch::Allow),
         }
     }

@@ -12,6 +12,8 @@ pub struct WebSocket {
     pub metered: bool,
     /// Frames that break the RFCs end a tunnel.
     pub strict: bool,
+    /// Clients of HTTP/2 may open some.
+    pub bridge: bool,
     /// Pings to a quiet client.
     pub client_pulse: Option<Pulse>,
     /// Pings to a quiet upstream.
@@ -82,6 +84,7 @@ impl WebSocket {
             upstream_pulse: pulse(beat.upstream, beats.upstream),
             metered: own.frames.or(common.frames).unwrap_or_default() == Frames::Metered,
             strict: switch(own.strict, common.strict),
+            bridge: switch(own.bridge, common.bridge),
             max_frame: size(own.max_frame, common.max_frame),
             max_message: size(own.max_message, common.max_message),
             client_rate: own.client_rate.or(common.client_rate).map(rate),

@@ -102,6 +102,8 @@ pub struct TunnelOpen<'a> {
     pub host: &'a str,
     /// The path without its query.
     pub path: &'a str,
+    /// The HTTP version that the client speaks.
+    pub version: Version,
     /// Name of the route.
     pub route: &'a str,
     /// Name of the upstream.
@@ -123,6 +125,7 @@ pub fn tunnel_open(line: &TunnelOpen<'_>) {
         certificate = line.certificate,
         host = line.host,
         path = line.path,
+        version = version(line.version),
         route = line.route,
         upstream = line.upstream,
         endpoint = line.endpoint,

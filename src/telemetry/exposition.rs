@@ -11,8 +11,8 @@ use super::counter::Snapshot;
 use super::metrics::Tables;
 use super::process::Process;
 use super::{
-    CheckOutcome, Counter, Histogram, Reloads, RouteShard, Sharded, SizeHistogram, TlsFailure,
-    TlsFiles, TlsHandshake, UpgradeOutcome, UpstreamShard, WorkerShard,
+    CheckOutcome, Counter, Histogram, Http2Fault, Reloads, RouteShard, Sharded, SizeHistogram,
+    TlsFailure, TlsFiles, TlsHandshake, UpgradeOutcome, UpstreamShard, WorkerShard,
 };
 use crate::error::Failure;
 use crate::tunnel::{CODES, Closer, Reason};
@@ -93,6 +93,14 @@ families! {
         "Active checks of endpoints by result.");
     HEALTH_CHECK_SECONDS = histogram("bowline_health_check_seconds", ["upstream"],
         "How long active checks took that passed.");
+    HTTP2_CONNECTIONS = gauge("bowline_http2_connections", [],
+        "Client connections of HTTP/2 open now; each is also one of bowline_connections.");
+    HTTP2_FAULTS = counter("bowline_http2_faults_total", ["fault"],
+        "Connections of HTTP/2 ended because of what their client did; for stalled it was one stream.");
+    HTTP2_STREAMS = gauge("bowline_http2_streams", [],
+        "Streams open now on connections of HTTP/2, requests and WebSockets.");
+    HTTP2_TUNNELS = counter("bowline_http2_tunnels_total", [],
+        "WebSockets opened over HTTP/2; each is also one of bowline_tunnels_opened_total.");
     LOG_LINES_DROPPED = counter("bowline_log_lines_dropped_total", [],
         "Log lines lost because the terminal, pipe or disk was slower than they came.");
     ORIGIN_REPORTS = counter("bowline_origin_reports_total", ["route"],
@@ -295,6 +303,17 @@ fn workers(page: &mut Page, shards: &Sharded<WorkerShard>) {
     let refused = sum(shards, |shard| &shard.proxy_protocol_refused);
     page.add(&PROXY_PROTOCOL_REFUSED, &[], refused);
     page.add(&UNPARSED, &[], sum(shards, |shard| &shard.unparsed));
+    let ended = sum(shards, |shard| &shard.http2_ended);
+    let begun = sum(shards, |shard| &shard.http2_begun);
+    page.add(&HTTP2_CONNECTIONS, &[], begun.saturating_sub(ended));
+    let ended = sum(shards, |shard| &shard.streams_ended);
+    let begun = sum(shards, |shard| &shard.streams_begun);
+    page.add(&HTTP2_STREAMS, &[], begun.saturating_sub(ended));
+    page.add(&HTTP2_TUNNELS, &[], sum(shards, |shard| &shard.http2_tunnels));
+    for (at, fault) in Http2Fault::ALL.iter().enumerate() {
+        let count = sum(shards, |shard| &shard.http2_faults[at]);
+        page.add_unless_zero(&HTTP2_FAULTS, &[fault.label()], count);
+    }
     for (at, failure) in Failure::ALL.iter().enumerate() {
         let count = sum(shards, |shard| &shard.unrouted_failures[at]);
         page.add_unless_zero(&FAILURES, &["", failure.label()], count);

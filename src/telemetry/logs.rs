@@ -286,6 +286,7 @@ mod tests {
                 certificate: Some("CN=robot"),
                 host: "chat.example.com",
                 path: "/ws",
+                version: http::Version::HTTP_2,
                 route: "chat",
                 upstream: "pool",
                 endpoint: "10.0.0.1:80",

@@ -1,6 +1,6 @@
 //! One worker's counters of what happens before a route is known.
 
-use super::{Counter, TlsFailure, TlsHandshake};
+use super::{Counter, Http2Fault, TlsFailure, TlsHandshake};
 use crate::error::Failure;
 
 /// Connections and requests of one worker, whatever their route.
@@ -30,11 +30,30 @@ pub struct WorkerShard {
     pub proxy_protocol_refused: Counter,
     /// Requests that hyper refused before routing: not HTTP, or a head over its limits.
     pub unparsed: Counter,
+    /// Connections of HTTP/2 that began here.
+    pub http2_begun: Counter,
+    /// Those that ended.
+    pub http2_ended: Counter,
+    /// Streams that began, requests and WebSockets alike.
+    pub streams_begun: Counter,
+    /// Those that ended.
+    pub streams_ended: Counter,
+    /// WebSockets opened over HTTP/2.
+    pub http2_tunnels: Counter,
+    /// What was ended for a fault of the client, indexed as [`Http2Fault::ALL`].
+    pub http2_faults: [Counter; Http2Fault::ALL.len()],
     /// Bowline's own answers before a route was found, indexed as [`Failure::ALL`].
     pub unrouted_failures: [Counter; Failure::ALL.len()],
 }
 
 impl WorkerShard {
+    /// Counts a connection of HTTP/2, or a stream, that was ended for a fault of the client.
+    pub fn count_http2_fault(&self, fault: Http2Fault) {
+        if let Some(counter) = self.http2_faults.get(fault as usize) {
+            counter.inc();
+        }
+    }
+
     /// Counts an answer that Bowline made before a route was found.
     #[inline]
     pub fn count_failure(&self, failure: Failure) {
@@ -76,6 +95,12 @@ impl Default for WorkerShard {
             tls_refused: Counter::default(),
             proxy_protocol_refused: Counter::default(),
             unparsed: Counter::default(),
+            http2_begun: Counter::default(),
+            http2_ended: Counter::default(),
+            streams_begun: Counter::default(),
+            streams_ended: Counter::default(),
+            http2_tunnels: Counter::default(),
+            http2_faults: std::array::from_fn(|_| Counter::default()),
             // The library's Default for arrays stops at 32.
             unrouted_failures: std::array::from_fn(|_| Counter::default()),
         }

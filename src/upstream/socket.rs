@@ -115,6 +115,14 @@ impl Socket {
             drop(SockRef::from(stream).set_tcp_user_timeout(Some(time)));
         }
     }
+
+    /// Makes the coming close a reset, where there is a network in between.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // A failure leaves an ordinary close.
+            drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+        }
+    }
 }
 
 impl From<TcpStream> for Socket {

@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CONFIG = """\
 listeners:
   - address: 127.0.0.1:{port}
+    http2: prior_knowledge
   - address: 127.0.0.1:{secure}
     tls: {{ certificates: [ {{ cert: certs/server.pem, key: certs/server.key }} ] }}
 routes:

@@ -1,4 +1,5 @@
-"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, browser and socketio.
+"""Runs the real clients against a Bowline binary: `run.py BINARY [CLIENT...]`, clients python, node, http2, browser, browser_http2,
+socketio and origins.
 
 Each client prints `ok NAME` or `FAILED NAME: why` per check; the last line here is `N passed, N failed`.
 """
@@ -17,7 +18,9 @@ import proxy
 CLIENTS = {
     "python": [sys.executable, "-W", "error::DeprecationWarning", "python_client.py"],
     "node": ["node", "node_client.mjs"],
+    "http2": ["node", "http2_client.mjs"],
     "browser": ["node", "browser_client.mjs"],
+    "browser_http2": ["node", "browser_http2_client.mjs"],
     "socketio": ["node", "socketio_client.mjs"],
     "origins": ["node", "origins_client.mjs"],
 }

@@ -109,7 +109,7 @@ fn a_client_that_speaks_only_what_is_not_spoken_here_has_nothing_in_common() {
     let folder = Folder::new("nothing");
     folder.issue("a", &["a.example"]);
     let bowline = serving(content(), &[folder.entry("a")], "");
-    try_connect(bowline.address, "a.example", &["h2"]).expect_err("no h2");
+    try_connect(bowline.address, "a.example", &["h3"]).expect_err("no h3");
     failed(&bowline, "nothing_in_common", 1.0);
 }
 

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{Error, ServerConfig};
 
+use super::HTTP2;
 use super::by_name::ByName;
 use super::certificate::Certificate;
 use super::part::Part;
@@ -189,7 +190,7 @@ impl Parts {
         let certificates: Vec<_> = certificates.chain(&self.self_signed).cloned().collect();
         let by_name = ByName::new(&certificates, plan.strict_sni);
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
-        config.alpn_protocols = protocols();
+        config.alpn_protocols = protocols(plan.http2);
         // All state of a session is in its ticket; rustls's own memory is behind a lock.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer {
@@ -203,8 +204,8 @@ impl Parts {
     }
 }
 
-/// What is spoken behind the handshake (ALPN), the best first. A client that is offered h2 without
-/// RFC 8441 loses its WebSockets.
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+/// What is spoken behind the handshake (ALPN), the best first.
+fn protocols(http2: bool) -> Vec<Vec<u8>> {
+    let spoken = [(HTTP2, http2), (&b"http/1.1"[..], true)];
+    spoken.iter().filter(|(_, spoken)| *spoken).map(|(name, _)| name.to_vec()).collect()
 }

@@ -146,6 +146,7 @@ fn a_wrong_handshake_is_refused_with_its_status() {
 fn offer(protocols: &[&str], extensions: &[&str]) -> UpgradeRequest {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     UpgradeRequest {
+        key: None,
         accept: ACCEPT.to_owned(),
         protocols: owned(protocols),
         extensions: owned(extensions),
@@ -239,7 +240,7 @@ fn nothing_may_be_selected_when_nothing_was_offered() {
 fn the_request_for_the_upstream_asks_for_this_upgrade_and_nothing_else() {
     let mut headers = answer(&[("content-length", &["0"]), ("expect", &["100-continue"])]);
     headers.append(UPGRADE, HeaderValue::from_static("h2c"));
-    UpgradeRequest::ask(&mut headers);
+    offer(&[], &[]).ask(&mut headers);
     assert_eq!(headers.get_all(UPGRADE).iter().collect::<Vec<_>>(), ["websocket"]);
     assert_eq!(headers.get_all(CONNECTION).iter().collect::<Vec<_>>(), ["Upgrade"]);
     assert!(!headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(EXPECT));
@@ -251,4 +252,47 @@ fn a_refused_version_is_answered_with_the_one_that_works() {
     let answer = refusal.answer(None, &HeaderValue::from_static("bowline"));
     assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(answer.headers()[SEC_WEBSOCKET_VERSION], "13");
+}
+
+/// An extended CONNECT that is right, with `lines` besides.
+fn extended(
+    protocol: &'static str,
+    uri: &str,
+    lines: &[(&'static str, &str)],
+) -> Result<Option<UpgradeRequest>, Refusal> {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    (parts.method, parts.version) = (Method::CONNECT, Version::HTTP_2);
+    parts.uri = uri.parse().unwrap();
+    parts.extensions.insert(Protocol::from_static(protocol));
+    parts.headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+    for (name, value) in lines {
+        parts.headers.insert(*name, value.parse().unwrap());
+    }
+    UpgradeRequest::parse(&parts, &ConnectionOptions::default())
+}
+
+#[test]
+fn an_extended_connect_gets_a_key_of_its_own_each_time() {
+    const URI: &str = "https://a.example/ws";
+    let asked = || {
+        let request = extended("websocket", URI, &[("sec-websocket-key", KEY)]).unwrap().unwrap();
+        assert!(request.is_extended());
+        let mut headers = HeaderMap::new();
+        request.ask(&mut headers);
+        let key = headers[SEC_WEBSOCKET_KEY].as_bytes().to_vec();
+        assert!(websocket::is_key(&key) && key != KEY.as_bytes());
+        assert_eq!(request.accept, websocket::accept_of(&key));
+        key
+    };
+    assert_ne!(asked(), asked());
+    for (protocol, uri, lines, status) in [
+        ("connect-udp", URI, &[][..], 501),
+        ("websocket", URI, &[("sec-websocket-version", "8")], 426),
+        ("websocket", URI, &[("content-length", "1")], 400),
+        ("websocket", URI, &[("sec-websocket-protocol", "a b")], 400),
+        ("websocket", "/ws", &[], 400),
+    ] {
+        let refused = extended(protocol, uri, lines).unwrap_err();
+        assert_eq!(refused.failure.status(), status, "{protocol} {uri} {lines:?}");
+    }
 }

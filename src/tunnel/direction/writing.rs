@@ -93,6 +93,8 @@ impl Direction {
         {
             return Poll::Ready(Err(error));
         }
+        // A shutdown flushes too.
+        self.unflushed = false;
         self.flow = Flow::Done;
         (self.moved, self.live) = (true, true);
         Poll::Ready(Ok(()))

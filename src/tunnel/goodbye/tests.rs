@@ -83,6 +83,26 @@ fn a_close_and_its_answer_pass_and_are_what_the_end_is_called_by() {
 }
 
 #[test]
+fn a_close_with_a_fin_right_behind_it_is_over_with_its_answer() {
+    run(async {
+        let mut ends = open(4096, FRAMES, (b"", b""));
+        // Both are there when the tunnel looks for the first time, as from a browser on HTTP/2.
+        ends.client.write_all(&close(ToUpstream, 1000)).await.unwrap();
+        ends.client.shutdown().await.unwrap();
+        assert_eq!(last_words(&mut ends.upstream).await, (vec![], Some(1000)));
+        let asked = tokio::time::Instant::now();
+        ends.upstream.write_all(&close(ToClient, 1000)).await.unwrap();
+        assert_eq!(last_words(&mut ends.client).await, (vec![], Some(1000)));
+        let ended = ends.tunnel.await.unwrap();
+        assert_eq!(
+            (ended.reason, ended.closer, ended.code),
+            (Reason::Closed, Closer::Client, Some(1000))
+        );
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
 fn a_side_hears_that_the_other_one_is_gone() {
     run(async {
         for (gone, code) in [(Closer::Upstream, BAD_GATEWAY), (Closer::Client, GOING_AWAY)] {
