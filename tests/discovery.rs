@@ -474,6 +474,34 @@ fn a_reload_keeps_what_was_found_and_waits_for_what_is_new() {
 }
 
 #[test]
+fn a_reload_to_a_name_that_is_not_found_is_refused_and_drains_nobody() {
+    let (dns, upstream, listener) = (Dns::new(0), Upstream::new(), SocketAddr::new(own(9), free()));
+    let extra = format!("admin: {{ address: 127.0.0.1:0 }}\n{}", resolver(dns.address));
+    let text = |endpoints: &str| {
+        yaml(&format!("endpoints: [ {endpoints} ]"), &extra).replacen(
+            "127.0.0.1:0",
+            &listener.to_string(),
+            1,
+        )
+    };
+    let written = format!("\"{}\"", upstream.address);
+    let process = Process::start("discovery-unfound", &text(&written), None);
+    let (_, mut client, mut server) = open(listener, &[&upstream]);
+    fs::write(&process.file, text("\"dns://misspelt.test:1\"")).unwrap();
+    let admin = process.admin().to_string();
+    let (status, said) = bowline(&["reload", "--admin", &admin]);
+    assert_ne!(status, 0, "{said}");
+    assert!(said.contains("upstream `up` would have no endpoints"), "{said}");
+    lives(&mut client, &mut server);
+    let drained = process.metric("bowline_tunnels{route=\"r\"}");
+    assert_eq!(drained, 1.0);
+    // Beside an address that is written down it may be found later.
+    fs::write(&process.file, text(&format!("{written}, \"dns://misspelt.test:1\""))).unwrap();
+    reload(&process);
+    lives(&mut client, &mut server);
+}
+
+#[test]
 fn check_reads_lists_and_resolves_nothing_and_explain_says_where_endpoints_come_from() {
     let folder = folder("cli");
     let config = folder.join("config.yaml");

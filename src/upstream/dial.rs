@@ -59,7 +59,7 @@ impl Upstream {
     /// go out first: with TLS all of it is out.
     ///
     /// # Errors
-    /// Those of [`Upstream::reach`], and one that [`is_tls`](super::is_tls) tells from others.
+    /// Those of `reach`, and one that [`is_tls`](super::is_tls) tells from others.
     pub async fn dial(
         &self,
         endpoint: &Endpoint,
