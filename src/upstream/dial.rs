@@ -68,7 +68,9 @@ impl Upstream {
     ) -> io::Result<(Socket, Bytes)> {
         match (self.reach(endpoint, worker).await?, &endpoint.transport) {
             (Socket::Tcp(stream), Transport::Tls(name)) => {
-                let socket = tls::begin(self.tls.as_ref(), name, stream, &preface).await?;
+                // Boxed, as what is rare below: a plain dial would else be as large as a TLS handshake.
+                let secured = Box::pin(tls::begin(self.tls.as_ref(), name, stream, &preface));
+                let socket = secured.await?;
                 Ok((Socket::Tls(Box::new(socket)), Bytes::new()))
             }
             (socket, _) => Ok((socket, preface)),
@@ -83,9 +85,9 @@ impl Upstream {
     /// another local resource ran out.
     pub(super) async fn reach(&self, endpoint: &Endpoint, worker: usize) -> io::Result<Socket> {
         let stream = match &endpoint.target {
-            Target::Unix(path) => return to_path(path).await.map(Socket::Unix),
+            Target::Unix(path) => return Box::pin(to_path(path)).await.map(Socket::Unix),
             target if self.departure.is_chosen() => {
-                self.dial_from_sources(endpoint, target, worker).await?
+                Box::pin(self.dial_from_sources(endpoint, target, worker)).await?
             }
             Target::Address(address) => {
                 let dialled =
@@ -93,7 +95,7 @@ impl Upstream {
                 dialled.inspect_err(|error| self.note_no_port(endpoint, error, worker))?
             }
             Target::Name { host, port } => {
-                let dialled = TcpStream::connect((host.as_str(), *port)).await;
+                let dialled = Box::pin(TcpStream::connect((host.as_str(), *port))).await;
                 dialled.inspect_err(|error| self.note_no_port(endpoint, error, worker))?
             }
         };
