@@ -61,6 +61,10 @@ impl Watch {
     /// and its key are replaced one after the other.
     pub(crate) fn has_changed(&mut self) -> bool {
         let now = self.look();
+        self.settles(now)
+    }
+
+    fn settles(&mut self, now: Look) -> bool {
         let settled = self.last.as_ref() == Some(&now);
         let changed = settled && now != self.known;
         if changed {
@@ -87,9 +91,10 @@ impl Watch {
         loop {
             ticks.tick().await;
             // Halfway through a rename there is no file, and an editor writes piece by piece.
-            if !or_gone && !self.look().is_whole() {
+            let now = self.look();
+            if !or_gone && !now.is_whole() {
                 self.last = None;
-            } else if self.has_changed() {
+            } else if self.settles(now) {
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! `bowline explain`: the decisions of a request, made without sending it.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
 use http::header::{
@@ -196,9 +196,14 @@ fn goes_to(text: &mut String, upstream: &Upstream) {
 
 /// An endpoint with what is not as usual about it.
 fn endpoint(one: &Endpoint) -> String {
-    let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
-    let backup = if one.backup { " backup" } else { "" };
-    format!("{}{weight}{backup}", one.label)
+    entry(&one.label, one.weight, one.backup)
+}
+
+/// An entry of `endpoints` with what is not as usual about it.
+fn entry(what: &dyn Display, weight: u16, backup: bool) -> String {
+    let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
+    let backup = if backup { " backup" } else { "" };
+    format!("{what}{weight}{backup}")
 }
 
 fn proxy_protocol(version: ProxyVersion) -> &'static str {
@@ -210,9 +215,7 @@ fn proxy_protocol(version: ProxyVersion) -> &'static str {
 
 /// Where endpoints are found, with what is not as usual about them.
 fn found(one: &Discovered) -> String {
-    let weight = if one.weight == 1 { String::new() } else { format!(" weight {}", one.weight) };
-    let backup = if one.backup { " backup" } else { "" };
-    format!("{}{weight}{backup}", one.source)
+    entry(&one.source, one.weight, one.backup)
 }
 
 fn kind(websocket: bool) -> &'static str {
